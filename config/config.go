@@ -1,0 +1,127 @@
+// Package config reads the program's settings and says what is wrong with them.
+//
+// A setting comes from the first of: its flag, its environment variable, the file
+// named by the variable with _FILE behind it (secrets only), the .env file of the
+// working directory, its default. Load collects every mistake before it
+// returns, each naming the setting and what it takes. A secret is never printed:
+// a summary shows it as set or not.
+//
+// The package reads the environment it is given and a few files; it has no
+// dependency that could be away.
+package config
+
+import (
+	"fmt"
+	"log/slog"
+	"net"
+	"strconv"
+	"time"
+)
+
+// Role is which part of the program runs. It decides some defaults and what
+// must be set.
+type Role string
+
+// The roles: everything in one process, or one of the three that Kubernetes
+// runs and scales.
+const (
+	RoleUp    Role = "up"
+	RoleAPI   Role = "api"
+	RoleSink  Role = "sink"
+	RoleMeter Role = "meter"
+)
+
+// Config is every setting, typed and checked. The zero value is not usable: it
+// comes from Load.
+type Config struct {
+	APIHost     string
+	APIPort     int // 0 takes a free port
+	CORSOrigins []string
+
+	LogLevel  slog.Level
+	LogFormat string // "text", "json", or "" for text on a terminal and json elsewhere
+
+	DataDir string // where `up` and `meter` keep everything
+
+	NATSServers []string // empty = the embedded server
+	NATSCreds   string
+	NATSTLSCA   string
+	NATSTLSCert string
+	NATSTLSKey  string
+	StreamName  string
+	Replicas    int   // copies of the stream
+	StreamBytes int64 // bound of the stream on disk, 0 = only the server's own
+
+	OpenMeterBaseURL string // empty = the embedded meter
+	OpenMeterAPIKey  string
+	BatchSize        int           // events that trigger a flush
+	FlushInterval    time.Duration // longest wait of an event for a flush
+	MetersFile       string        // meters of the embedded meter, empty = the default set
+
+	WebhookSecrets []string
+	APIKeys        []string
+}
+
+// Addr is the address that HTTP listens on.
+func (c Config) Addr() string { return net.JoinHostPort(c.APIHost, strconv.Itoa(c.APIPort)) }
+
+// EmbeddedNATS says whether the process runs its own NATS server.
+func (c Config) EmbeddedNATS() bool { return len(c.NATSServers) == 0 }
+
+// EmbeddedMeter says whether the process runs its own meter.
+func (c Config) EmbeddedMeter() bool { return c.OpenMeterBaseURL == "" }
+
+// Validate checks what one setting alone can't tell: what the role needs and
+// which settings go together. The error names the setting and the way out.
+func (c Config) Validate(role Role) error {
+	var p problems
+	if (c.NATSTLSCert == "") != (c.NATSTLSKey == "") {
+		p.add("NATS_TLS_CERT and NATS_TLS_KEY go together: set both or none")
+	}
+	switch role {
+	case RoleUp:
+		if c.EmbeddedNATS() && c.Replicas > 1 {
+			p.add("NATS_REPLICAS=%d needs a NATS cluster: set NATS_SERVERS, or leave NATS_REPLICAS at 1", c.Replicas)
+		}
+	case RoleAPI, RoleSink:
+		if c.EmbeddedNATS() {
+			p.add("NATS_SERVERS is not set: 'kgents %s' needs the NATS cluster's URLs ('kgents up' brings a server of its own)", role)
+		}
+		if c.EmbeddedMeter() {
+			p.add("OPENMETER_BASE_URL is not set: 'kgents %s' needs the meter's URL ('kgents up' brings a meter of its own)", role)
+		}
+	}
+	if role == RoleAPI || role == RoleMeter {
+		if len(c.APIKeys) == 0 {
+			p.add("API_KEYS is not set: nobody could send anything; set API_KEYS or API_KEYS_FILE")
+		}
+	}
+	return p.err()
+}
+
+// problems collects mistakes so that a user mends them all at once.
+type problems []string
+
+func (p *problems) add(format string, args ...any) { *p = append(*p, fmt.Sprintf(format, args...)) }
+
+func (p problems) err() error {
+	if len(p) == 0 {
+		return nil
+	}
+	return &Error{Problems: p}
+}
+
+// Error is what is wrong with the settings, one line a mistake. It holds no
+// secret's value.
+type Error struct{ Problems []string }
+
+func (e *Error) Error() string {
+	if len(e.Problems) == 1 {
+		return e.Problems[0]
+	}
+	s := fmt.Sprintf("%d settings are wrong:", len(e.Problems))
+	for _, p := range e.Problems {
+		s += "\n  " + p
+	}
+	return s
+}

@@ -1,0 +1,268 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"regexp"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// Variable describes one setting: its environment variable, its flag, and what
+// it means. The documentation's table and `kgents config` are made from it.
+type Variable struct {
+	Name   string // environment variable, for example "API_PORT"
+	Help   string // one line
+	Secret bool   // never printed; may be given as Name_FILE
+	roles  map[Role]string
+	dflt   string
+	set    func(*Config, string) error
+	get    func(Config) string
+}
+
+// Flag is the variable's flag without dashes in front: "api-port".
+func (v Variable) Flag() string { return strings.ToLower(strings.ReplaceAll(v.Name, "_", "-")) }
+
+// Default is the value used when nothing else sets the variable.
+func (v Variable) Default(role Role) string {
+	if d, ok := v.roles[role]; ok {
+		return d
+	}
+	return v.dflt
+}
+
+var streamName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
+
+// Variables lists every setting in the order in which they are documented.
+func Variables() []Variable {
+	return []Variable{
+		{
+			Name: "API_HOST", dflt: "0.0.0.0", roles: map[Role]string{RoleUp: "127.0.0.1"},
+			Help: "address that HTTP listens on",
+			set:  func(c *Config, s string) error { c.APIHost = s; return nil },
+			get:  func(c Config) string { return c.APIHost },
+		},
+		{
+			Name: "API_PORT", dflt: "8000", Help: "port that HTTP listens on; 0 takes a free one",
+			set: intSetter(0, 65535, func(c *Config, n int) { c.APIPort = n }),
+			get: func(c Config) string { return strconv.Itoa(c.APIPort) },
+		},
+		{
+			Name: "API_KEYS", Secret: true, Help: "keys that may send and read, comma-separated",
+			set: listSetter(func(c *Config, l []string) { c.APIKeys = l }),
+			get: func(c Config) string { return strings.Join(c.APIKeys, ",") },
+		},
+		{
+			Name: "CORS_ORIGINS", Help: "origins that browsers may call from, comma-separated; empty = same origin only",
+			set: listSetter(func(c *Config, l []string) { c.CORSOrigins = l }),
+			get: func(c Config) string { return strings.Join(c.CORSOrigins, ",") },
+		},
+		{
+			Name: "LOG_LEVEL", dflt: "info", Help: "debug, info, warn or error",
+			set: func(c *Config, s string) error {
+				if err := c.LogLevel.UnmarshalText([]byte(s)); err != nil {
+					return errors.New("is not a level: use debug, info, warn or error")
+				}
+				return nil
+			},
+			get: func(c Config) string { return strings.ToLower(slog.Level(c.LogLevel).String()) },
+		},
+		{
+			Name: "LOG_FORMAT", Help: "text or json; empty = text on a terminal, else json",
+			set: func(c *Config, s string) error {
+				if s != "" && s != "text" && s != "json" {
+					return errors.New("is not a format: use text or json")
+				}
+				c.LogFormat = s
+				return nil
+			},
+			get: func(c Config) string { return c.LogFormat },
+		},
+		{
+			Name: "NATS_SERVERS", Help: "NATS URLs, nats:// or tls://, comma-separated; empty = the embedded server",
+			set: func(c *Config, s string) error {
+				c.NATSServers = splitList(s)
+				for _, raw := range c.NATSServers {
+					if u, err := url.Parse(raw); err != nil || u.Host == "" || (u.Scheme != "nats" && u.Scheme != "tls") {
+						return errors.New("holds something that is no NATS URL: use nats://host:4222 or tls://host:4222")
+					}
+				}
+				return nil
+			},
+			get: func(c Config) string { return strings.Join(redactAll(c.NATSServers), ",") },
+		},
+		{
+			Name: "NATS_CREDS", Help: "path of a NATS credentials file",
+			set: func(c *Config, s string) error { c.NATSCreds = s; return nil },
+			get: func(c Config) string { return c.NATSCreds },
+		},
+		{
+			Name: "NATS_TLS_CA", Help: "path of the CA that signs the NATS servers' certificates",
+			set: func(c *Config, s string) error { c.NATSTLSCA = s; return nil },
+			get: func(c Config) string { return c.NATSTLSCA },
+		},
+		{
+			Name: "NATS_TLS_CERT", Help: "path of the client certificate for NATS",
+			set: func(c *Config, s string) error { c.NATSTLSCert = s; return nil },
+			get: func(c Config) string { return c.NATSTLSCert },
+		},
+		{
+			Name: "NATS_TLS_KEY", Help: "path of the client certificate's key",
+			set: func(c *Config, s string) error { c.NATSTLSKey = s; return nil },
+			get: func(c Config) string { return c.NATSTLSKey },
+		},
+		{
+			Name: "NATS_STREAM_NAME", dflt: "kgent-events", Help: "JetStream stream that holds the events",
+			set: func(c *Config, s string) error {
+				if !streamName.MatchString(s) {
+					return errors.New("is no stream name: use up to 64 letters, digits, - and _")
+				}
+				c.StreamName = s
+				return nil
+			},
+			get: func(c Config) string { return c.StreamName },
+		},
+		{
+			Name: "NATS_STREAM_MAX_BYTES", dflt: "0",
+			Help: "bound of the stream on disk, for example 20GiB; a full stream refuses; 0 = bounded by the server only",
+			set: func(c *Config, s string) error {
+				n, err := parseBytes(s)
+				c.StreamBytes = n
+				return err
+			},
+			get: func(c Config) string { return strconv.FormatInt(c.StreamBytes, 10) },
+		},
+		{
+			Name: "NATS_REPLICAS", dflt: "3", roles: map[Role]string{RoleUp: "1"}, Help: "copies of the stream: 1, 3 or 5",
+			set: func(c *Config, s string) error {
+				if s != "1" && s != "3" && s != "5" {
+					return errors.New("is no number of replicas: use 1, 3 or 5")
+				}
+				c.Replicas = int(s[0] - '0')
+				return nil
+			},
+			get: func(c Config) string { return strconv.Itoa(c.Replicas) },
+		},
+		{
+			Name: "OPENMETER_BASE_URL", Help: "root of the OpenMeter API; empty = the embedded meter",
+			set: func(c *Config, s string) error {
+				if s != "" {
+					if u, err := url.Parse(s); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+						return errors.New("is no URL: use http://host or https://host")
+					}
+				}
+				c.OpenMeterBaseURL = strings.TrimRight(s, "/")
+				return nil
+			},
+			get: func(c Config) string { return redact(c.OpenMeterBaseURL) },
+		},
+		{
+			Name: "OPENMETER_API_KEY", Secret: true, Help: "sent to OpenMeter as a bearer token",
+			set: func(c *Config, s string) error { c.OpenMeterAPIKey = s; return nil },
+			get: func(c Config) string { return c.OpenMeterAPIKey },
+		},
+		{
+			Name: "OPENMETER_BATCH_SIZE", dflt: "100", Help: "events that trigger a flush",
+			set: intSetter(1, 100_000, func(c *Config, n int) { c.BatchSize = n }),
+			get: func(c Config) string { return strconv.Itoa(c.BatchSize) },
+		},
+		{
+			Name: "OPENMETER_FLUSH_INTERVAL", dflt: "1s", Help: "longest time an event waits for a flush; a bare number means seconds",
+			set: func(c *Config, s string) error {
+				d, err := parseDuration(s)
+				if err != nil || d < time.Millisecond || d > time.Minute {
+					return errors.New("is no duration from 1ms to 1m: use for example 1s or 500ms")
+				}
+				c.FlushInterval = d
+				return nil
+			},
+			get: func(c Config) string { return c.FlushInterval.String() },
+		},
+		{
+			Name: "METERS_FILE", Help: "YAML file of the embedded meter's meters; empty = the default set",
+			set: func(c *Config, s string) error { c.MetersFile = s; return nil },
+			get: func(c Config) string { return c.MetersFile },
+		},
+		{
+			Name: "STRIPE_WEBHOOK_SECRET", Secret: true,
+			Help: "signing secret of the Stripe endpoint; comma-separated, so that two overlap while one is rotated",
+			set:  listSetter(func(c *Config, l []string) { c.WebhookSecrets = l }),
+			get:  func(c Config) string { return strings.Join(c.WebhookSecrets, ",") },
+		},
+	}
+}
+
+func intSetter(low, high int, set func(*Config, int)) func(*Config, string) error {
+	return func(c *Config, s string) error {
+		n, err := strconv.Atoi(s)
+		if err != nil || n < low || n > high {
+			return fmt.Errorf("is no whole number from %d to %d", low, high)
+		}
+		set(c, n)
+		return nil
+	}
+}
+
+func listSetter(set func(*Config, []string)) func(*Config, string) error {
+	return func(c *Config, s string) error { set(c, splitList(s)); return nil }
+}
+
+func splitList(s string) []string {
+	var out []string
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+// parseDuration takes Go's form and, as the names' other users do, a bare number
+// of seconds.
+func parseDuration(s string) (time.Duration, error) {
+	if n, err := strconv.ParseFloat(s, 64); err == nil {
+		return time.Duration(n * float64(time.Second)), nil
+	}
+	return time.ParseDuration(s)
+}
+
+func parseBytes(s string) (int64, error) {
+	number, unit := strings.TrimRight(s, "KMGTiB"), int64(1)
+	switch s[len(number):] {
+	case "", "B":
+	case "KiB":
+		unit = 1 << 10
+	case "MiB":
+		unit = 1 << 20
+	case "GiB":
+		unit = 1 << 30
+	case "TiB":
+		unit = 1 << 40
+	default:
+		return 0, errors.New("has an unknown unit: use KiB, MiB, GiB or TiB")
+	}
+	n, err := strconv.ParseInt(number, 10, 64)
+	if err != nil || n < 0 || n > (1<<62)/unit {
+		return 0, errors.New("is no size: use for example 20GiB")
+	}
+	return n * unit, nil
+}
+
+// redact hides a password in a URL.
+func redact(raw string) string {
+	if u, err := url.Parse(raw); err == nil && u.User != nil {
+		return u.Redacted()
+	}
+	return raw
+}
+
+func redactAll(urls []string) []string {
+	out := make([]string, len(urls))
+	for i, u := range urls {
+		out[i] = redact(u)
+	}
+	return out
+}
