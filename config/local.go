@@ -68,11 +68,7 @@ func (c *Config) EnsureSecrets(dir string) error {
 		{fileWebhookSecret, "whsec_", &c.WebhookSecrets},
 	} {
 		if len(*s.list) > 0 {
-			// The other commands read the file, so it follows what is configured.
-			if err := writePrivate(filepath.Join(dir, s.file), (*s.list)[0]); err != nil {
-				return err
-			}
-			continue
+			continue // configured by the user, who alone decides where it is kept
 		}
 		secret, err := readOrMake(filepath.Join(dir, s.file), s.prefix)
 		if err != nil {
