@@ -1,7 +1,6 @@
 package publish
 
 import (
-	"errors"
 	"log/slog"
 	"sync/atomic"
 	"time"
@@ -81,9 +80,4 @@ func stateOf(s gobreaker.State) State {
 	default:
 		return Closed
 	}
-}
-
-// passed tells whether err came from a try rather than from the breaker.
-func passed(err error) bool {
-	return !errors.Is(err, gobreaker.ErrOpenState) && !errors.Is(err, gobreaker.ErrTooManyRequests)
 }

@@ -29,11 +29,11 @@ import (
 )
 
 const (
-	// attempt is how long one try to publish a message may take and attempts how
-	// many there are, with the same Nats-Msg-Id. Together they stay below the
-	// ten seconds after which Stripe gives up on an answer.
+	// attempt is how long one try to publish a message may take, and patience
+	// how long all tries together, which have the same Nats-Msg-Id. It stays below
+	// the ten seconds after which Stripe gives up on an answer.
 	attempt  = 3 * time.Second
-	attempts = 2
+	patience = 7 * time.Second
 
 	// lanes is how many messages are under way at once. One syncs while the next
 	// is encoded and hashed; more would only make the batches smaller (see
@@ -47,6 +47,11 @@ const (
 	// overhead is room for a message's headers within the server's payload limit.
 	overhead = 1024
 )
+
+// pauses between the tries of one message. With two lanes the breaker's five
+// failures take 1.5 s, so that the election of a new stream leader is a pause to
+// callers and not a refusal.
+var pauses = [...]time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second}
 
 // Sender is the part of jetstream.JetStream that publishing needs. An error
 // leaves it unknown whether the message was stored.
@@ -269,10 +274,12 @@ func (c *call) done(err error) {
 
 // send publishes one message through the breaker.
 func (p *Publisher) send(msg *nats.Msg, events int) error {
-	var err error
-	for range attempts {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	for tried := 0; ; tried++ {
 		start := time.Now()
-		if err = p.breaker.do(func() error { return p.try(msg) }); err == nil {
+		err := p.breaker.do(func() error { return p.try(ctx, msg) })
+		if err == nil {
 			p.metrics.latency.Observe(time.Since(start).Seconds())
 			p.metrics.messages.Inc()
 			p.metrics.events.Add(float64(events))
@@ -282,12 +289,18 @@ func (p *Publisher) send(msg *nats.Msg, events int) error {
 		if wait, open := p.breaker.Open(); open {
 			return kgents.Unavailable(wait, "the event store can't be reached: send it again later", err)
 		}
+		if tried == len(pauses) || ctx.Err() != nil {
+			return kgents.Unavailable(time.Second, "the event store did not take it: send it again", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(pauses[tried]):
+		}
 	}
-	return kgents.Unavailable(time.Second, "the event store did not take it: send it again", err)
 }
 
-func (p *Publisher) try(msg *nats.Msg) error {
-	ctx, cancel := context.WithTimeout(context.Background(), attempt)
+func (p *Publisher) try(ctx context.Context, msg *nats.Msg) error {
+	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
 	ack, err := p.sender.PublishMsg(ctx, msg, jetstream.WithExpectStream(p.stream), jetstream.WithRetryAttempts(0))
 	if err != nil {

@@ -38,9 +38,12 @@ const (
 	// the meter's business. The server keeps every id of the window in memory.
 	duplicates = 2 * time.Minute
 
-	// AckWait is longer than the slowest flush attempt (60 s without an answer,
-	// see package consume), which also tells the server of its progress.
-	AckWait = 90 * time.Second
+	// AckWait is how long a message may go without a sign of life from its sink
+	// before another sink gets it, and so how late its events are after a sink was
+	// killed. A flush may take longer: its sink says every Heartbeat that it is
+	// still at it.
+	AckWait   = 20 * time.Second
+	Heartbeat = 5 * time.Second
 
 	// maxAckPending bounds the messages that all sinks together hold unfinished,
 	// and so the work repeated after all of them are killed.
