@@ -71,6 +71,17 @@ func (c Config) EmbeddedNATS() bool { return len(c.NATSServers) == 0 }
 // EmbeddedMeter says whether the process runs its own meter.
 func (c Config) EmbeddedMeter() bool { return c.OpenMeterBaseURL == "" }
 
+// Public is the value of the variable name as it may be shown: empty for a
+// secret, without passwords in URLs.
+func (c Config) Public(name string) string {
+	for _, v := range Variables() {
+		if v.Name == name && !v.Secret {
+			return v.get(c)
+		}
+	}
+	return ""
+}
+
 // Validate checks what one setting alone can't tell: what the role needs and
 // which settings go together. The error names the setting and the way out.
 func (c Config) Validate(role Role) error {

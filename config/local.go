@@ -57,26 +57,29 @@ func ReadLocal(dir string) (Local, error) {
 	return l, nil
 }
 
-// EnsureSecrets gives a configuration for `up` the secrets that it lacks, kept
-// in dir with mode 0600 and made at the first start.
-func (c *Config) EnsureSecrets(dir string) error {
+// EnsureSecrets gives a configuration for `up` the secrets that it lacks, made
+// at the first start and kept in dir with mode 0600. It returns those; a secret
+// that the user has configured is neither returned nor written anywhere.
+func (c *Config) EnsureSecrets(dir string) (Local, error) {
+	var l Local
 	for _, s := range []struct {
 		file, prefix string
 		list         *[]string
+		local        *string
 	}{
-		{fileAPIKey, "kg_local_", &c.APIKeys},
-		{fileWebhookSecret, "whsec_", &c.WebhookSecrets},
+		{fileAPIKey, "kg_local_", &c.APIKeys, &l.APIKey},
+		{fileWebhookSecret, "whsec_", &c.WebhookSecrets, &l.WebhookSecret},
 	} {
 		if len(*s.list) > 0 {
-			continue // configured by the user, who alone decides where it is kept
+			continue
 		}
 		secret, err := readOrMake(filepath.Join(dir, s.file), s.prefix)
 		if err != nil {
-			return err
+			return Local{}, fmt.Errorf("can't keep secrets in the data directory: %w", err)
 		}
-		*s.list = []string{secret}
+		*s.list, *s.local = []string{secret}, secret
 	}
-	return nil
+	return l, nil
 }
 
 // WriteURL leaves the base URL for the other commands.

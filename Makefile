@@ -1,0 +1,45 @@
+# kgents: `make run` to see it, `make test` to check it. `make help` lists the rest.
+
+GO      ?= go
+BIN     := bin/kgents
+LDFLAGS := -s -w
+export CGO_ENABLED ?= 0
+
+.PHONY: help
+help: ## List the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  %-12s %s\n", $$1, $$2}'
+
+.PHONY: build
+build: ## Build bin/kgents, one static binary
+	@mkdir -p bin
+	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/kgents
+
+.PHONY: run
+run: build ## Build and run everything on this machine, with a demo
+	./$(BIN) up --demo
+
+.PHONY: test
+test: ## Install what the tests need and run everything: vet, staticcheck, race detector, crash tests
+	@./scripts/test
+
+.PHONY: lint
+lint: ## gofmt, vet, staticcheck
+	@./scripts/lint
+
+.PHONY: fuzz
+fuzz: ## Fuzz every decoder for a minute each (FUZZTIME=10m for longer)
+	@./scripts/fuzz
+
+.PHONY: crash
+crash: ## Kill the program at random moments (ROUNDS=200 for more)
+	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 60m -run TestCrash ./e2e -rounds $(or $(ROUNDS),200) -v
+
+.PHONY: bench
+bench: ## Measure, as a table: docs/benchmarks.md
+	@./scripts/bench
+
+.PHONY: cross
+cross: ## Build for every supported platform
+	@for p in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64; do \
+		echo "$$p"; GOOS=$${p%/*} GOARCH=$${p#*/} $(GO) build -trimpath -o /dev/null ./cmd/kgents || exit 1; \
+	done

@@ -1,0 +1,327 @@
+// Package app puts the stages together and runs them as one of four roles: up
+// (everything in one process), api, sink and meter.
+//
+// It promises an ordered life. Start acquires what the role needs and registers
+// the release of each thing at once, so a start that fails half-way leaves
+// nothing behind. Stop releases in reverse: HTTP takes no new request and
+// finishes those it has, then the publisher drains, the sink hands back what it
+// has not delivered, and the stores close last. Stop takes 30 s at most.
+//
+// A role starts without the dependencies that live elsewhere: NATS and
+// OpenMeter may come later. /readyz and /health/saas tell.
+package app
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kgents/kgents/admit"
+	"github.com/kgents/kgents/admit/memory"
+	"github.com/kgents/kgents/config"
+	"github.com/kgents/kgents/consume"
+	"github.com/kgents/kgents/consume/deadletter"
+	"github.com/kgents/kgents/meter"
+	"github.com/kgents/kgents/meter/local"
+	"github.com/kgents/kgents/publish"
+	"github.com/kgents/kgents/receive"
+	"github.com/kgents/kgents/stream"
+	"github.com/kgents/kgents/telemetry"
+)
+
+// The parts of the 30 s that a stop may take.
+const (
+	requestDrain = 15 * time.Second // requests under way
+	sinkDrain    = 5 * time.Second  // flushes under way
+)
+
+// App is a running role.
+type App struct {
+	role   config.Role
+	config config.Config
+	local  config.Local // secrets that `up` made
+	log    *slog.Logger
+	reg    *prometheus.Registry
+
+	listener net.Listener
+	stopping atomic.Bool
+	failed   chan error // the HTTP server ended by itself
+	release  []func()   // in order of acquisition
+
+	nats      *nats.Conn
+	js        jetstream.JetStream
+	streams   stream.Config
+	meter     *meter.Client
+	meterURL  string
+	meterKey  string
+	meterWeb  http.Handler // of the meter role
+	publisher *publish.Publisher
+	edge      *receive.Edge
+	sink      *consume.Sink
+	watch     *watch
+}
+
+// Start runs a role and returns when it serves. A mistake of the user's, such as
+// a port in use, is an error of one line that says what to do.
+func Start(ctx context.Context, role config.Role, c config.Config, log *slog.Logger) (_ *App, err error) {
+	a := &App{
+		role: role, config: c, log: log, reg: telemetry.NewRegistry(),
+		failed:  make(chan error, 1),
+		streams: stream.Config{Name: c.StreamName, Replicas: c.Replicas, MaxBytes: c.StreamBytes},
+	}
+	defer func() {
+		if err != nil {
+			a.releaseAll()
+		}
+	}()
+	if role == config.RoleUp || role == config.RoleMeter {
+		unlock, err := lockDir(c.DataDir)
+		if err != nil {
+			return nil, err
+		}
+		a.onStop(func() { _ = unlock() })
+	}
+	if role == config.RoleUp {
+		if a.local, err = a.config.EnsureSecrets(c.DataDir); err != nil {
+			return nil, err
+		}
+	}
+	// The port comes first: it is what most often can't be had, and takes no time.
+	if err := a.listen(); err != nil {
+		return nil, err
+	}
+	steps := map[config.Role][]func(context.Context) error{
+		config.RoleUp:    {a.startNATS, a.startMeter, a.startSink, a.startAPI},
+		config.RoleAPI:   {a.startNATS, a.useMeter, a.startAPI},
+		config.RoleSink:  {a.startNATS, a.useMeter, a.startSink},
+		config.RoleMeter: {a.startMeterRole},
+	}
+	for _, step := range steps[role] {
+		if err := step(ctx); err != nil {
+			return nil, err
+		}
+	}
+	a.startWatch()
+	a.serve()
+	if role == config.RoleUp {
+		if err := config.WriteURL(c.DataDir, a.URL()); err != nil {
+			return nil, fmt.Errorf("can't write to the data directory: %w", err)
+		}
+	}
+	return a, nil
+}
+
+// URL is the base URL under which this machine reaches the program.
+func (a *App) URL() string {
+	host, port, _ := net.SplitHostPort(a.listener.Addr().String())
+	if ip := net.ParseIP(host); ip != nil && ip.IsUnspecified() {
+		host = "127.0.0.1"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
+
+// Config is the configuration in force, with the secrets that `up` made.
+func (a *App) Config() config.Config { return a.config }
+
+// Local holds the secrets that `up` made because none were configured.
+func (a *App) Local() config.Local { return a.local }
+
+// Failed yields an error when the program can't go on.
+func (a *App) Failed() <-chan error { return a.failed }
+
+// Stop drains and releases everything. It may be called once.
+func (a *App) Stop() {
+	a.stopping.Store(true)
+	a.releaseAll()
+}
+
+func (a *App) onStop(f func()) { a.release = append(a.release, f) }
+
+func (a *App) releaseAll() {
+	for len(a.release) > 0 {
+		last := len(a.release) - 1
+		f := a.release[last]
+		a.release = a.release[:last]
+		f()
+	}
+}
+
+func (a *App) listen() error {
+	l, err := net.Listen("tcp", a.config.Addr())
+	if err != nil {
+		return listenError(a.config, err)
+	}
+	a.listener = l
+	a.onStop(func() { l.Close() })
+	return nil
+}
+
+func listenError(c config.Config, err error) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("port %d on %s is in use: stop what holds it, or choose another with --api-port (0 takes a free one)", c.APIPort, c.APIHost)
+	case errors.Is(err, os.ErrPermission):
+		return fmt.Errorf("no permission to listen on port %d: choose one above 1023 with --api-port", c.APIPort)
+	default:
+		return fmt.Errorf("can't listen on %s: %w; look at --api-host and --api-port", c.Addr(), err)
+	}
+}
+
+// startNATS connects, to a server of our own or to the cluster.
+func (a *App) startNATS(ctx context.Context) error {
+	name := "kgents-" + string(a.role)
+	if !a.config.EmbeddedNATS() {
+		nc, err := stream.Connect(stream.Remote{
+			Servers: a.config.NATSServers, Creds: a.config.NATSCreds,
+			TLSCA: a.config.NATSTLSCA, TLSCert: a.config.NATSTLSCert, TLSKey: a.config.NATSTLSKey,
+		}, name, a.log)
+		if err != nil {
+			return err
+		}
+		return a.useNATS(nc)
+	}
+	server, err := stream.StartEmbedded(filepath.Join(a.config.DataDir, "nats"), a.log)
+	if err != nil {
+		return err
+	}
+	a.onStop(server.Stop)
+	nc, err := server.Connect(name, a.log)
+	if err != nil {
+		return err
+	}
+	if err := a.useNATS(nc); err != nil {
+		return err
+	}
+	_, err = stream.Ensure(ctx, a.js, a.streams)
+	return err
+}
+
+func (a *App) useNATS(nc *nats.Conn) (err error) {
+	a.nats = nc
+	a.onStop(nc.Close)
+	a.js, err = jetstream.New(nc)
+	return err
+}
+
+// openMeter opens the embedded meter's store.
+func (a *App) openMeter(ctx context.Context) (*local.Store, error) {
+	meters := local.DefaultMeters()
+	if file := a.config.MetersFile; file != "" {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			return nil, fmt.Errorf("METERS_FILE: %w", err)
+		}
+		if meters, err = local.LoadMeters(b); err != nil {
+			return nil, fmt.Errorf("METERS_FILE %s: %w", file, err)
+		}
+	}
+	store, err := local.Open(ctx, local.Config{
+		Path: filepath.Join(a.config.DataDir, "meter.db"), Meters: meters, Log: a.log, Registerer: a.reg,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("embedded meter: %w", err)
+	}
+	a.onStop(func() {
+		if err := store.Close(); err != nil {
+			a.log.Error("the embedded meter did not close cleanly", "error", err)
+		}
+	})
+	return store, nil
+}
+
+// startMeter runs the embedded meter behind a loopback port of its own, under a
+// key that only this process knows: the pipeline speaks HTTP to it as to any
+// OpenMeter.
+func (a *App) startMeter(ctx context.Context) error {
+	if !a.config.EmbeddedMeter() {
+		return a.useMeter(ctx)
+	}
+	store, err := a.openMeter(ctx)
+	if err != nil {
+		return err
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return fmt.Errorf("embedded meter: %w", err)
+	}
+	a.meterURL, a.meterKey = "http://"+l.Addr().String(), rand.Text()
+	guarded := receive.RequireKey(receive.NewKeys([]string{a.meterKey}), store.Handler())
+	server := newServer(guarded, a.log)
+	go func() { _ = server.Serve(l) }()
+	a.onStop(func() { _ = server.Close() })
+	a.meter, err = meter.NewClient(a.meterURL, a.meterKey)
+	return err
+}
+
+func (a *App) useMeter(context.Context) (err error) {
+	a.meterURL, a.meterKey = a.config.OpenMeterBaseURL, a.config.OpenMeterAPIKey
+	a.meter, err = meter.NewClient(a.meterURL, a.meterKey)
+	return err
+}
+
+// startMeterRole serves the embedded meter on the main port.
+func (a *App) startMeterRole(ctx context.Context) error {
+	store, err := a.openMeter(ctx)
+	if err != nil {
+		return err
+	}
+	a.meterWeb = store.Handler()
+	return nil
+}
+
+func (a *App) startSink(context.Context) error {
+	a.sink = consume.New(consume.Config{
+		Open: func(ctx context.Context) (jetstream.Consumer, error) {
+			streams, err := stream.Ensure(ctx, a.js, a.streams)
+			if err != nil {
+				return nil, err
+			}
+			return streams.Consumer(ctx)
+		},
+		Meter:         a.meter,
+		Dead:          deadletter.NewStore(a.js, a.streams),
+		BatchSize:     a.config.BatchSize,
+		FlushInterval: a.config.FlushInterval,
+		Log:           a.log,
+		Registerer:    a.reg,
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		a.sink.Run(ctx, sinkDrain)
+	}()
+	a.onStop(func() { cancel(); <-done })
+	return nil
+}
+
+func (a *App) startAPI(context.Context) error {
+	a.publisher = publish.New(publish.Config{
+		Sender: a.js, Stream: a.streams.Name, MaxPayload: a.nats.MaxPayload, Log: a.log, Registerer: a.reg,
+	})
+	a.onStop(a.publisher.Close)
+	store := memory.New(memory.DefaultCapacity)
+	a.onStop(func() { _ = store.Close() })
+	gate := admit.New(store, a.publisher, a.log, a.reg)
+	a.edge = receive.New(receive.Config{
+		Admitter:       gate,
+		Keys:           receive.NewKeys(a.config.APIKeys),
+		WebhookSecrets: a.config.WebhookSecrets,
+		Log:            a.log,
+		Registerer:     a.reg,
+	})
+	return nil
+}

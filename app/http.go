@@ -1,0 +1,119 @@
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/rs/cors"
+	"golang.org/x/net/netutil"
+
+	"github.com/kgents/kgents"
+	"github.com/kgents/kgents/config"
+	"github.com/kgents/kgents/receive"
+)
+
+// Bounds of the HTTP server.
+const (
+	maxConnections = 16_384           // further ones wait to be accepted
+	headerTimeout  = 5 * time.Second  // for the headers of a request
+	readTimeout    = 30 * time.Second // for all of a request: a client may not send a byte a minute
+	writeTimeout   = 90 * time.Second // for the answer, a long query's included
+	idleTimeout    = 2 * time.Minute
+	maxHeader      = 32 << 10
+)
+
+func newServer(h http.Handler, log *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}
+}
+
+// serve starts HTTP. What it serves is complete by now.
+func (a *App) serve() {
+	server := newServer(a.routes(), a.log)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		if err := server.Serve(netutil.LimitListener(a.listener, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
+			a.failed <- fmt.Errorf("the HTTP server ended: %w", err)
+		}
+	}()
+	a.onStop(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), requestDrain)
+		defer cancel()
+		if err := server.Shutdown(ctx); err != nil {
+			a.log.Warn("requests were cut off after the time to drain", "error", err)
+			_ = server.Close()
+		}
+		<-done
+	})
+}
+
+// routes is everything on the port.
+func (a *App) routes() http.Handler {
+	mux := http.NewServeMux()
+	if a.edge != nil {
+		a.edge.Register(mux)
+		a.passOn(mux)
+	}
+	if a.role == config.RoleMeter {
+		guarded := receive.RequireKey(receive.NewKeys(a.config.APIKeys), a.meterWeb)
+		mux.Handle("/api/", guarded)
+	}
+	mux.HandleFunc("GET /health", a.watch.serveHealth)
+	mux.HandleFunc("GET /health/saas", a.watch.serveSaaS)
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
+	mux.HandleFunc("GET /readyz", a.watch.serveReady)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.reg, promhttp.HandlerOpts{Registry: a.reg}))
+	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		receive.WriteProblem(w, r, kgents.Errorf(kgents.CodeNotFound,
+			"there is nothing at this path: events go to POST /api/v1/events, Stripe's webhooks to POST /webhooks/stripe"))
+	})
+	if len(a.config.CORSOrigins) == 0 {
+		return mux
+	}
+	return cors.New(cors.Options{
+		AllowedOrigins: a.config.CORSOrigins,
+		AllowedMethods: []string{http.MethodGet, http.MethodPost},
+		AllowedHeaders: []string{"Authorization", "Content-Type"},
+	}).Handler(mux)
+}
+
+// passOn serves the meter's reading routes under our own keys, from the embedded
+// meter and a remote one alike.
+func (a *App) passOn(mux *http.ServeMux) {
+	target, err := url.Parse(a.meterURL)
+	if err != nil {
+		panic(err) // the configuration and meter.NewClient have checked it
+	}
+	proxy := &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(target)
+			r.Out.Header.Del("Authorization") // ours, never the meter's business
+			r.Out.Header.Del("Cookie")
+			if a.meterKey != "" {
+				r.Out.Header.Set("Authorization", "Bearer "+a.meterKey)
+			}
+		},
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			receive.WriteProblem(w, r, kgents.Unavailable(5*time.Second, "the meter does not answer: try again later", err))
+		},
+		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
+	}
+	for _, route := range []string{"/api/v1/meters", "/api/v1/meters/{slug}", "/api/v1/meters/{slug}/query", "/api/v1/events"} {
+		mux.Handle("GET "+route, a.edge.Instrument(route, a.edge.Authenticate(proxy)))
+	}
+}

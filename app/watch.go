@@ -1,0 +1,142 @@
+package app
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kgents/kgents/stream"
+)
+
+// How often the dependencies are looked at, and how long a look may take.
+const (
+	watchEvery   = 5 * time.Second
+	watchTimeout = 3 * time.Second
+)
+
+// watch looks at the dependencies from time to time, so that health and metrics
+// answer from memory however slow a dependency is.
+type watch struct {
+	app *App
+
+	mu      sync.Mutex
+	seen    time.Time // of the last look
+	ensured bool      // the streams are as they should be
+	known   bool      // backlog is known
+	backlog stream.Backlog
+	meter   error // of the last look; nil while it answers
+	failing time.Time
+}
+
+func (a *App) startWatch() {
+	w := &watch{app: a}
+	a.watch = w
+	a.reg.MustRegister(w)
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(watchEvery)
+		defer tick.Stop()
+		for {
+			w.look(ctx)
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	a.onStop(func() { cancel(); <-done })
+}
+
+func (w *watch) look(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
+	defer cancel()
+	var looks sync.WaitGroup
+	if w.app.js != nil {
+		looks.Go(func() { w.lookAtNATS(ctx) })
+	}
+	if w.app.meter != nil {
+		looks.Go(func() { w.lookAtMeter(ctx) })
+	}
+	looks.Wait()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.seen = time.Now()
+}
+
+func (w *watch) lookAtNATS(ctx context.Context) {
+	w.mu.Lock()
+	ensured := w.ensured
+	w.mu.Unlock()
+	if !ensured {
+		_, err := stream.Ensure(ctx, w.app.js, w.app.streams)
+		ensured = err == nil
+	}
+	backlog, err := stream.ReadBacklog(ctx, w.app.js, w.app.streams)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ensured, w.known, w.backlog = ensured, err == nil, backlog
+}
+
+func (w *watch) lookAtMeter(ctx context.Context) {
+	err := w.app.meter.Ping(ctx)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.meter = err
+	switch {
+	case err == nil:
+		w.failing = time.Time{}
+	case w.failing.IsZero():
+		w.failing = time.Now()
+	}
+}
+
+var (
+	backlogMessages = prometheus.NewDesc("kgents_backlog_messages",
+		"Messages in the stream whose events are not all metered yet.", nil, nil)
+	backlogAge = prometheus.NewDesc("kgents_backlog_oldest_age_seconds",
+		"Age of the oldest message whose events are not all metered; 0 with no backlog.", nil, nil)
+	natsUp = prometheus.NewDesc("kgents_nats_connected",
+		"1 while connected to NATS.", nil, nil)
+	meterUp = prometheus.NewDesc("kgents_openmeter_up",
+		"1 while the meter answers.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (w *watch) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{backlogMessages, backlogAge, natsUp, meterUp} {
+		out <- d
+	}
+}
+
+// Collect implements prometheus.Collector. A backlog that isn't known is absent,
+// not zero.
+func (w *watch) Collect(out chan<- prometheus.Metric) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	gauge := func(d *prometheus.Desc, v float64) {
+		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v)
+	}
+	if w.app.nats != nil {
+		gauge(natsUp, one(w.app.nats.Status() == nats.CONNECTED))
+		if w.known {
+			gauge(backlogMessages, float64(w.backlog.Messages))
+			gauge(backlogAge, w.backlog.Age(time.Now()).Seconds())
+		}
+	}
+	if w.app.meter != nil {
+		gauge(meterUp, one(w.meter == nil && !w.seen.IsZero()))
+	}
+}
+
+func one(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}
