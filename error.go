@@ -12,15 +12,16 @@ type Code string
 
 // The codes, each with what the caller can do about it.
 const (
-	CodeInvalid      Code = "invalid"       // the input is wrong: mend it, do not repeat it
-	CodeUnauthorized Code = "unauthorized"  // no key, or a wrong one
-	CodeForbidden    Code = "forbidden"     // the key is good but not for this
-	CodeNotFound     Code = "not_found"     // no such thing
-	CodeTooLarge     Code = "too_large"     // over a limit that the message names
-	CodeTimeout      Code = "timeout"       // the caller was too slow to send its request
-	CodeUnavailable  Code = "unavailable"   // nothing durable can take it now: send it again later
-	CodeMisconfig    Code = "misconfigured" // the operator has to set something first
-	CodeInternal     Code = "internal"      // a defect of ours
+	CodeInvalid      Code = "invalid"            // the input is wrong: mend it, do not repeat it
+	CodeUnauthorized Code = "unauthorized"       // no key, or a wrong one
+	CodeForbidden    Code = "forbidden"          // the key is good but not for this
+	CodeNotFound     Code = "not_found"          // no such thing
+	CodeMethod       Code = "method_not_allowed" // the path is right, the method is not
+	CodeTooLarge     Code = "too_large"          // over a limit that the message names
+	CodeTimeout      Code = "timeout"            // the caller was too slow to send its request
+	CodeUnavailable  Code = "unavailable"        // nothing durable can take it now: send it again later
+	CodeMisconfig    Code = "misconfigured"      // the operator has to set something first
+	CodeInternal     Code = "internal"           // a defect of ours
 )
 
 // Error is an error with a code, a text that may be shown to the caller, and the

@@ -51,6 +51,9 @@ type Event struct {
 	// Raw is the event as one JSON object in UTF-8 without duplicate keys,
 	// complete with specversion and time. It is what travels to the meter.
 	Raw []byte
+
+	// Data is the data of the event, a JSON object within Raw; nil without one.
+	Data []byte
 }
 
 // Identity is the one string under which every store knows the event. Source is

@@ -1,0 +1,195 @@
+// Package receive is the HTTP edge: Stripe's webhooks and usage events come in
+// here.
+//
+// It promises that a 2xx is sent only when every event of the request is durable
+// or, for a Stripe event that we don't count, when it has been noted. It
+// authenticates before it reads a body, verifies a signature before anything
+// looks at one, and tells the sender what is wrong without showing a secret or
+// the payload, to the sender or the log.
+//
+// When nothing durable can take an event, the answer is 503 with Retry-After; so
+// it is past the bounds of memory (64 MiB of bodies, 4,096 requests). A client
+// that goes away does not stop the work on its events: they become durable, or
+// their claims are given back.
+package receive
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kgents/kgents"
+	"github.com/kgents/kgents/receive/cloudevents"
+)
+
+const (
+	// MaxWebhookBytes bounds a Stripe webhook, MaxEventsBytes a request with usage
+	// events: 50,000 of 140 bytes each.
+	MaxWebhookBytes = 1 << 20
+	MaxEventsBytes  = 8 << 20
+
+	// admitWebhook and admitEvents bound the wait for durability. Stripe gives up
+	// after about ten seconds.
+	admitWebhook = 8 * time.Second
+	admitEvents  = 10 * time.Second
+)
+
+// Admitter makes events durable. Nil means that all of them are, fresh of them
+// by this call. An error is an *kgents.Error with CodeUnavailable or
+// CodeTooLarge; some events may have become durable all the same, and sending
+// all of them again is harmless.
+type Admitter interface {
+	Admit(ctx context.Context, events []kgents.Event) (fresh int, err error)
+}
+
+// Config is what an Edge needs.
+type Config struct {
+	Admitter       Admitter
+	Keys           Keys
+	WebhookSecrets []string // empty: webhooks are answered with 500
+	Log            *slog.Logger
+	Registerer     prometheus.Registerer
+}
+
+// Edge serves the receiving routes.
+type Edge struct {
+	Config
+	budget  budget
+	metrics *metrics
+	quiet   *quiet
+	bridge  bridge
+}
+
+// New returns an Edge that registers its metrics.
+func New(c Config) *Edge {
+	return &Edge{Config: c, metrics: newMetrics(c.Registerer), quiet: newQuiet(c.Log)}
+}
+
+// Register adds the routes to mux. GET /api/v1/events is left to whoever has a
+// meter to ask.
+func (e *Edge) Register(mux *http.ServeMux) {
+	mux.Handle("POST /webhooks/stripe", e.handler("/webhooks/stripe", e.webhook))
+	mux.Handle("/webhooks/stripe", allow(http.MethodPost))
+	mux.Handle("GET /webhooks/stripe/health", http.HandlerFunc(e.serveBridge))
+	mux.Handle("/webhooks/stripe/health", allow(http.MethodGet))
+	mux.Handle("POST /api/v1/events", e.handler("/api/v1/events", e.events))
+	mux.Handle("/api/v1/events", allow(http.MethodGet, http.MethodPost))
+}
+
+// allow answers what comes with another method.
+func allow(methods ...string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Allow", strings.Join(methods, ", "))
+		WriteProblem(w, r, kgents.Errorf(kgents.CodeMethod, "use %s here", strings.Join(methods, " or ")))
+	})
+}
+
+// Authenticate lets only requests with an API key through.
+func (e *Edge) Authenticate(next http.Handler) http.Handler { return RequireKey(e.Keys, next) }
+
+// Instrument counts and times what next answers under route.
+func (e *Edge) Instrument(route string, next http.Handler) http.Handler {
+	timer := e.metrics.route(route)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start, rec := time.Now(), &recorder{ResponseWriter: w, status: http.StatusOK}
+		next.ServeHTTP(rec, r)
+		timer.observe(r.Method, rec.status, time.Since(start))
+	})
+}
+
+// handler runs serve within the budget. Serve answers by itself when it returns
+// a status, and leaves it to us when it returns an error.
+func (e *Edge) handler(route string, serve func(*lease, http.ResponseWriter, *http.Request) (int, error)) http.Handler {
+	timer := e.metrics.route(route)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		start := time.Now()
+		l, err := e.budget.enter()
+		status := 0
+		if err == nil {
+			status, err = serve(&l, w, r)
+			l.leave()
+		}
+		if err != nil {
+			status = WriteProblem(w, r, err)
+		}
+		timer.observe(r.Method, status, time.Since(start))
+	})
+}
+
+// events takes usage events.
+func (e *Edge) events(l *lease, w http.ResponseWriter, r *http.Request) (int, error) {
+	if err := e.Keys.check(r); err != nil {
+		return 0, e.refuse(r, "unauthorized", err)
+	}
+	body, err := l.read(r, MaxEventsBytes)
+	if err != nil {
+		return 0, e.refuse(r, string(kgents.ErrorCode(err)), err)
+	}
+	events, err := cloudevents.Decode(r.Header.Get("Content-Type"), body, time.Now())
+	if err == nil {
+		err = reserved(events)
+	}
+	if err != nil {
+		return 0, e.refuse(r, string(kgents.ErrorCode(err)), err)
+	}
+	fresh, err := e.admit(r, admitEvents, events)
+	if err != nil {
+		return 0, e.refuse(r, string(kgents.ErrorCode(err)), err)
+	}
+	e.metrics.accepted.Add(float64(fresh))
+	e.metrics.duplicate.Add(float64(len(events) - fresh))
+	w.WriteHeader(http.StatusNoContent)
+	return http.StatusNoContent, nil
+}
+
+// reserved refuses events that pretend to be Stripe's.
+func reserved(events []kgents.Event) error {
+	var refusal *kgents.Error
+	for i, event := range events {
+		if event.Source != kgents.SourceStripe {
+			continue
+		}
+		if refusal == nil {
+			refusal = kgents.Errorf(kgents.CodeInvalid, "the source %q is reserved for events that Stripe itself has sent: choose another", kgents.SourceStripe)
+		}
+		if len(refusal.Items) < 100 {
+			refusal.Items = append(refusal.Items, kgents.Item{Index: i, Message: "has a reserved source"})
+		}
+	}
+	if refusal == nil {
+		return nil
+	}
+	return refusal
+}
+
+// admit outlives the client: what was claimed becomes durable or is given back.
+func (e *Edge) admit(r *http.Request, patience time.Duration, events []kgents.Event) (int, error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), patience)
+	defer cancel()
+	return e.Admitter.Admit(ctx, events)
+}
+
+// refuse notes why a request was refused and returns err.
+func (e *Edge) refuse(r *http.Request, reason string, err error) error {
+	e.metrics.refused.WithLabelValues(reason).Inc()
+	e.quiet.warn(reason, "request refused", "path", r.URL.Path, "error", err)
+	return err
+}
+
+// recorder remembers the status of an answer.
+type recorder struct {
+	http.ResponseWriter
+	status int
+}
+
+func (r *recorder) WriteHeader(status int) {
+	r.status = status
+	r.ResponseWriter.WriteHeader(status)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
