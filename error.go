@@ -17,6 +17,7 @@ const (
 	CodeForbidden    Code = "forbidden"          // the key is good but not for this
 	CodeNotFound     Code = "not_found"          // no such thing
 	CodeMethod       Code = "method_not_allowed" // the path is right, the method is not
+	CodeConflict     Code = "conflict"           // it is there already, or has changed since
 	CodeTooLarge     Code = "too_large"          // over a limit that the message names
 	CodeTimeout      Code = "timeout"            // the caller was too slow to send its request
 	CodeUnavailable  Code = "unavailable"        // nothing durable can take it now: send it again later

@@ -18,6 +18,7 @@ var statuses = map[kgents.Code]int{
 	kgents.CodeForbidden:    http.StatusForbidden,
 	kgents.CodeNotFound:     http.StatusNotFound,
 	kgents.CodeMethod:       http.StatusMethodNotAllowed,
+	kgents.CodeConflict:     http.StatusConflict,
 	kgents.CodeTooLarge:     http.StatusRequestEntityTooLarge,
 	kgents.CodeTimeout:      http.StatusRequestTimeout,
 	kgents.CodeUnavailable:  http.StatusServiceUnavailable,

@@ -61,7 +61,7 @@ and in another terminal:
 		}
 	}
 	add("run", newUpCommand(), newAPICommand(), newSinkCommand(), newMeterCommand())
-	add("use", newEmitCommand(), newVerifyCommand(), newUsageCommand())
+	add("use")
 	root.AddCommand(newConfigCommand(), newVersionCommand())
 	return root
 }
