@@ -299,7 +299,7 @@ func (d *decoder) wrong(attribute, format string, args ...any) {
 		pointer = "/" + strconv.Itoa(d.index)
 	}
 	if attribute != "" {
-		pointer = string(jsontext.Pointer(pointer).AppendToken(attribute))
+		pointer = clip(string(jsontext.Pointer(pointer).AppendToken(attribute)))
 	}
 	d.items = append(d.items, kgents.Item{Index: d.index, Pointer: pointer, Message: fmt.Sprintf(format, args...)})
 }
