@@ -61,7 +61,7 @@ and in another terminal:
 		}
 	}
 	add("run", newUpCommand(), newAPICommand(), newSinkCommand(), newMeterCommand())
-	add("use")
+	add("use", newEmitCommand(), newVerifyCommand(), newUsageCommand())
 	root.AddCommand(newConfigCommand(), newVersionCommand())
 	return root
 }

@@ -39,7 +39,9 @@ accepted is on disk, and the next start goes on where this one ended.`,
 		began := time.Now()
 		return run(cmd, config.RoleUp, s, func(ctx context.Context, a *app.App, log *slog.Logger) {
 			printUp(cmd.OutOrStdout(), a, time.Since(began))
-			_ = demo
+			if demo {
+				go a.Demo(ctx)
+			}
 		})
 	}
 	return cmd

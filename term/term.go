@@ -1,0 +1,193 @@
+// Package term is what the commands share to be good at a terminal: aligned
+// tables, sparklines, human numbers. Colour goes to a terminal only, and only
+// when NO_COLOR and TERM=dumb don't speak against it. It depends on nothing that
+// could be away.
+package term
+
+import (
+	"io"
+	"math"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"golang.org/x/term"
+)
+
+// IsTerminal tells whether w is a terminal.
+func IsTerminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	return ok && term.IsTerminal(int(f.Fd()))
+}
+
+// Style colours text, or leaves it alone.
+type Style struct{ on bool }
+
+// StyleFor returns the style for what is written to w.
+func StyleFor(w io.Writer) Style {
+	return Style{IsTerminal(w) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+}
+
+func (s Style) paint(code, text string) string {
+	if !s.on || text == "" {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+// Good, Bad, Faint and Strong are the four meanings that colour has here.
+func (s Style) Good(text string) string { return s.paint("32", text) }
+
+// Bad marks what went wrong.
+func (s Style) Bad(text string) string { return s.paint("31", text) }
+
+// Faint marks what matters less.
+func (s Style) Faint(text string) string { return s.paint("2", text) }
+
+// Strong marks a heading.
+func (s Style) Strong(text string) string { return s.paint("1", text) }
+
+// Column is one column of a table.
+type Column struct {
+	Title string
+	Right bool // numbers
+}
+
+// Table writes rows under their titles, two spaces apart. Cells may be coloured.
+func Table(w io.Writer, s Style, columns []Column, rows [][]string) {
+	widths := make([]int, len(columns))
+	for i, c := range columns {
+		widths[i] = utf8.RuneCountInString(c.Title)
+		for _, row := range rows {
+			widths[i] = max(widths[i], visible(row[i]))
+		}
+	}
+	line := func(cells []string) {
+		var b strings.Builder
+		for i, cell := range cells {
+			pad := strings.Repeat(" ", widths[i]-visible(cell))
+			if i > 0 {
+				b.WriteString("  ")
+			}
+			if columns[i].Right {
+				b.WriteString(pad + cell)
+			} else {
+				b.WriteString(cell + pad)
+			}
+		}
+		_, _ = io.WriteString(w, strings.TrimRight(b.String(), " ")+"\n")
+	}
+	titles := make([]string, len(columns))
+	for i, c := range columns {
+		titles[i] = s.Strong(c.Title)
+	}
+	line(titles)
+	for _, row := range rows {
+		line(row)
+	}
+}
+
+// visible is the width of text without escape sequences, a rune a column.
+func visible(text string) int {
+	n, escape := 0, false
+	for _, r := range text {
+		switch {
+		case r == '\x1b':
+			escape = true
+		case escape:
+			escape = r != 'm'
+		default:
+			n++
+		}
+	}
+	return n
+}
+
+// Sparkline draws values as bars of eight heights, the lowest for zero.
+func Sparkline(values []float64) string {
+	most := 0.0
+	for _, v := range values {
+		most = max(most, v)
+	}
+	bars := []rune("▁▂▃▄▅▆▇█")
+	var b strings.Builder
+	for _, v := range values {
+		i := 0
+		if most > 0 && v > 0 {
+			i = min(len(bars)-1, 1+int(v/most*float64(len(bars)-2)+0.5))
+		}
+		b.WriteRune(bars[i])
+	}
+	return b.String()
+}
+
+// Number writes v with thousands separated, and with decimals only where it has
+// any.
+func Number(v float64) string {
+	if v != math.Trunc(v) || math.Abs(v) >= 1e15 {
+		return strconv.FormatFloat(v, 'g', 12, 64)
+	}
+	return group(strconv.FormatFloat(v, 'f', 0, 64))
+}
+
+func group(digits string) string {
+	sign := ""
+	if strings.HasPrefix(digits, "-") {
+		sign, digits = "-", digits[1:]
+	}
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return sign + digits
+}
+
+// minorDigits are the decimals of the currencies that don't have two, as Stripe
+// charges them (docs.stripe.com/currencies).
+var minorDigits = map[string]int{
+	"bif": 0, "clp": 0, "djf": 0, "gnf": 0, "jpy": 0, "kmf": 0, "krw": 0, "mga": 0, "pyg": 0, "rwf": 0,
+	"ugx": 0, "vnd": 0, "vuv": 0, "xaf": 0, "xof": 0, "xpf": 0,
+	"bhd": 3, "jod": 3, "kwd": 3, "omr": 3, "tnd": 3,
+}
+
+// Money writes an amount in the minor unit of a currency as people write it:
+// 1234 usd is "12.34 USD", 1234 jpy is "1,234 JPY".
+func Money(minor float64, currency string) string {
+	digits, ok := minorDigits[strings.ToLower(currency)]
+	if !ok {
+		digits = 2
+	}
+	code := strings.ToUpper(currency)
+	if minor != math.Trunc(minor) || math.Abs(minor) >= 1e15 {
+		return Number(minor/math.Pow10(digits)) + " " + code
+	}
+	sign, whole := "", strconv.FormatFloat(math.Abs(minor), 'f', 0, 64)
+	if minor < 0 {
+		sign = "-"
+	}
+	if digits == 0 {
+		return sign + group(whole) + " " + code
+	}
+	for len(whole) <= digits {
+		whole = "0" + whole
+	}
+	at := len(whole) - digits
+	return sign + group(whole[:at]) + "." + whole[at:] + " " + code
+}
+
+// Duration writes d with three digits that mean something.
+func Duration(d time.Duration) string {
+	switch {
+	case d < time.Microsecond:
+		return d.String()
+	case d < time.Millisecond:
+		return d.Round(10 * time.Nanosecond).String()
+	case d < time.Second:
+		return d.Round(10 * time.Microsecond).String()
+	case d < time.Minute:
+		return d.Round(10 * time.Millisecond).String()
+	default:
+		return d.Round(time.Second).String()
+	}
+}

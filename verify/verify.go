@@ -1,0 +1,227 @@
+// Package verify sends one event through the whole path and says how long each
+// stage took, or where it is stuck.
+//
+// It promises to call a stage done only when it has seen the proof: the 204, the
+// event in the meter's list, the event in the meter's count. It sends a canary
+// that no customer pays for.
+package verify
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/kgents/kgents/meter"
+)
+
+// The canary's attributes.
+const (
+	Type    = "kgents.canary"
+	Subject = "kgents-canary"
+	source  = "kgents"
+	slug    = "canaries"
+)
+
+// poll is how often the meter is asked.
+const poll = 20 * time.Millisecond
+
+// Stage is one part of the path.
+type Stage struct {
+	Name string        `json:"name"`
+	Took time.Duration `json:"took_ns"`
+	What string        `json:"what"` // what its end proves
+}
+
+// Result is the outcome. Stuck names the stage that did not end.
+type Result struct {
+	ID     string        `json:"id"`
+	Stages []Stage       `json:"stages"`
+	Total  time.Duration `json:"total_ns"`
+	Stuck  string        `json:"stuck,omitempty"`
+	Reason string        `json:"reason,omitempty"` // the last thing that was heard
+	Health any           `json:"health,omitempty"` // GET /health/saas, when stuck
+}
+
+// OK says whether the canary was counted.
+func (r Result) OK() bool { return r.Stuck == "" }
+
+// Target is what to verify.
+type Target struct {
+	URL string // base URL of the API
+	Key string
+}
+
+// Run sends a canary and follows it until ctx ends. Each stage is told to
+// progress when it ends.
+func Run(ctx context.Context, t Target, progress func(Stage)) (Result, error) {
+	client, err := meter.NewClient(t.URL, t.Key)
+	if err != nil {
+		return Result{}, err
+	}
+	defer client.Close()
+	id, err := uuid.NewV7()
+	if err != nil {
+		return Result{}, err
+	}
+	v := &run{Target: t, ctx: ctx, meter: client, result: Result{ID: id.String()}, progress: progress, began: time.Now()}
+	v.follow()
+	v.result.Total = time.Since(v.began)
+	if !v.result.OK() {
+		v.result.Health = v.health()
+	}
+	return v.result, nil
+}
+
+type run struct {
+	Target
+	ctx      context.Context
+	meter    *meter.Client
+	result   Result
+	progress func(Stage)
+	began    time.Time
+}
+
+func (v *run) done(name string, took time.Duration, what string) {
+	s := Stage{name, max(0, took), what}
+	v.result.Stages = append(v.result.Stages, s)
+	v.progress(s)
+}
+
+func (v *run) stuck(stage, reason string) { v.result.Stuck, v.result.Reason = stage, reason }
+
+func (v *run) follow() {
+	before, counted := v.count()
+	if reason := v.publish(); reason != "" {
+		v.stuck("publish", reason)
+		return
+	}
+	durable := time.Now()
+	v.done("publish", durable.Sub(v.began), "the event is on disk in the stream")
+
+	var stored meter.StoredEvent
+	last := "the meter's list does not have the event yet"
+	if !v.until(func() bool {
+		events, err := v.meter.Events(v.ctx, meter.EventFilter{ID: v.result.ID})
+		if err != nil {
+			last = err.Error()
+			return false
+		}
+		if len(events) > 0 {
+			stored = events[0]
+		}
+		return len(events) > 0
+	}) {
+		v.stuck("consume", last)
+		return
+	}
+	seen := time.Now()
+	// The meter's clock may differ from ours: a time outside what we saw is cut.
+	ingested := stored.IngestedAt
+	if ingested.Before(durable) {
+		ingested = durable
+	}
+	if ingested.After(seen) {
+		ingested = seen
+	}
+	v.done("consume", ingested.Sub(durable), "the sink has handed it to the meter")
+	v.done("meter", seen.Sub(ingested), "the meter lists it")
+	if stored.ValidationError != "" || !counted {
+		return // no meter counts canaries here
+	}
+	last = "the meter " + slug + " has not counted the event yet"
+	if !v.until(func() bool { now, _ := v.count(); return now > before }) {
+		v.stuck("query", last)
+		return
+	}
+	v.done("query", time.Since(seen), "the meter "+slug+" has counted it")
+}
+
+// until asks until ok, false when the time is up.
+func (v *run) until(ok func() bool) bool {
+	for !ok() {
+		select {
+		case <-v.ctx.Done():
+			return false
+		case <-time.After(poll):
+		}
+	}
+	return true
+}
+
+// publish sends the canary and returns why it was not taken. It tries again
+// while nothing durable can take it.
+func (v *run) publish() (reason string) {
+	body, err := json.Marshal(map[string]any{
+		"specversion": "1.0", "id": v.result.ID, "source": source, "type": Type, "subject": Subject,
+		"time": v.began.UTC().Format(time.RFC3339Nano), "data": map[string]any{},
+	})
+	if err != nil {
+		return err.Error()
+	}
+	final := false
+	v.until(func() bool {
+		req, err := http.NewRequestWithContext(v.ctx, http.MethodPost, v.URL+"/api/v1/events", bytes.NewReader(body))
+		if err != nil {
+			reason, final = err.Error(), true
+			return true
+		}
+		req.Header.Set("Content-Type", "application/cloudevents+json")
+		req.Header.Set("Authorization", "Bearer "+v.Key)
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			reason = "no answer: " + err.Error()
+			return false
+		}
+		defer resp.Body.Close()
+		answer, _ := io.ReadAll(io.LimitReader(resp.Body, 64<<10))
+		if resp.StatusCode == http.StatusNoContent {
+			reason = ""
+			return true
+		}
+		var problem struct{ Detail string }
+		_ = json.Unmarshal(answer, &problem) // without a detail the status has to do
+		reason = fmt.Sprintf("%d %s: %s", resp.StatusCode, http.StatusText(resp.StatusCode), problem.Detail)
+		final = resp.StatusCode/100 == 4
+		return final
+	})
+	return reason
+}
+
+// count is what the meter of canaries says, false when there is no such meter.
+func (v *run) count() (float64, bool) {
+	r, err := v.meter.Query(v.ctx, meter.Query{Meter: slug})
+	if err != nil {
+		return 0, false
+	}
+	total := 0.0
+	for _, row := range r.Data {
+		total += row.Value
+	}
+	return total, true
+}
+
+// health is what the program says of itself, on a time of its own.
+func (v *run) health() any {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(v.ctx), 3*time.Second)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, v.URL+"/health/saas", nil)
+	if err != nil {
+		return nil
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return nil
+	}
+	defer resp.Body.Close()
+	var health any
+	if json.NewDecoder(io.LimitReader(resp.Body, 1<<20)).Decode(&health) != nil {
+		return nil
+	}
+	return health
+}
