@@ -122,19 +122,31 @@ func encode(id, typ, subject string, at time.Time, d *data) (kgents.Event, error
 	if len(subject) > kgents.MaxSubjectBytes {
 		return kgents.Event{}, kgents.Errorf(kgents.CodeInvalid, "the Stripe object's customer id is longer than %d bytes", kgents.MaxSubjectBytes)
 	}
-	raw, err := json.Marshal(struct {
-		SpecVersion string `json:"specversion"`
-		ID          string `json:"id"`
-		Source      string `json:"source"`
-		Type        string `json:"type"`
-		Subject     string `json:"subject"`
-		Time        string `json:"time"`
-		Data        *data  `json:"data"`
-	}{"1.0", id, kgents.SourceStripe, typ, subject, at.Format(time.RFC3339), d})
+	inner, err := json.Marshal(d)
 	if err != nil {
-		return kgents.Event{}, &kgents.Error{Code: kgents.CodeInvalid, Message: "the Stripe object holds something that can't be passed on", Err: err}
+		return kgents.Event{}, impassable(err)
 	}
-	return kgents.Event{ID: id, Source: kgents.SourceStripe, Type: typ, Subject: subject, Time: at, Raw: raw}, nil
+	raw, err := json.Marshal(struct {
+		SpecVersion string         `json:"specversion"`
+		ID          string         `json:"id"`
+		Source      string         `json:"source"`
+		Type        string         `json:"type"`
+		Subject     string         `json:"subject"`
+		Time        string         `json:"time"`
+		Data        jsontext.Value `json:"data"` // the last one, see below
+	}{"1.0", id, kgents.SourceStripe, typ, subject, at.Format(time.RFC3339), inner})
+	if err != nil {
+		return kgents.Event{}, impassable(err)
+	}
+	end := len(raw) - len("}")
+	return kgents.Event{
+		ID: id, Source: kgents.SourceStripe, Type: typ, Subject: subject, Time: at,
+		Raw: raw, Data: raw[end-len(inner) : end : end],
+	}, nil
+}
+
+func impassable(err error) error {
+	return &kgents.Error{Code: kgents.CodeInvalid, Message: "the Stripe object holds something that can't be passed on", Err: err}
 }
 
 // unreadable says why a payload can't be read, without quoting it.
