@@ -191,7 +191,12 @@ func (w *watch) health(now time.Time) health {
 }
 
 func (w *watch) serveHealth(rw http.ResponseWriter, _ *http.Request) {
-	writeJSON(rw, http.StatusOK, w.health(time.Now()))
+	h := w.health(time.Now())
+	status := http.StatusOK
+	if h.Status == healthError { // for monitors that look at nothing else
+		status = http.StatusServiceUnavailable
+	}
+	writeJSON(rw, status, h)
 }
 
 func (w *watch) serveSaaS(rw http.ResponseWriter, _ *http.Request) {

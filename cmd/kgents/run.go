@@ -6,6 +6,8 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -167,12 +169,16 @@ func printUp(w io.Writer, a *app.App, took time.Duration) {
 		fmt.Fprintf(w, "  %-16s made at the first start and kept in the data directory;\n", "")
 		fmt.Fprintf(w, "  %-16s set API_KEYS and STRIPE_WEBHOOK_SECRET to use your own\n", "")
 	}
-	fmt.Fprint(w, `
+	me := "kgents"
+	if strings.ContainsRune(os.Args[0], filepath.Separator) { // it may not be on the user's PATH
+		me = os.Args[0]
+	}
+	fmt.Fprintf(w, `
 Try in another terminal:
 
-  kgents emit usage --count 100
-  kgents verify
-  kgents usage
+  %[1]s emit usage --count 100
+  %[1]s verify
+  %[1]s usage
 
-`)
+`, me)
 }
