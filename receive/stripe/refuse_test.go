@@ -134,6 +134,7 @@ func TestTranslateRefuses(t *testing.T) {
 		{"a subscription without an id", set(created, "id", ""), `the subscription has no "id"`},
 		{"a customer that is a number", set(paid, "customer", 1), `wrong shape at "/customer"`},
 		{"a customer of 257 bytes", set(paid, "customer", strings.Repeat("x", 257)), "longer than 256 bytes"},
+		{"a customer with a line feed", set(paid, "customer", "cus_\n1"), "control characters"},
 		{"a payment without an amount", set(paid, "amount_paid", nil), "no amount"},
 		{"a failure without an amount", set(failed, "amount_due", nil), "no amount"},
 		{"a negative amount", set(paid, "amount_paid", -1), "amount is negative"},

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -121,6 +122,9 @@ func Translate(payload []byte) (Result, error) {
 func encode(id, typ, subject string, at time.Time, d *data) (kgents.Event, error) {
 	if len(subject) > kgents.MaxSubjectBytes {
 		return kgents.Event{}, kgents.Errorf(kgents.CodeInvalid, "the Stripe object's customer id is longer than %d bytes", kgents.MaxSubjectBytes)
+	}
+	if strings.ContainsFunc(subject, func(r rune) bool { return r < ' ' || r == 0x7f }) { // the meter would refuse it for ever
+		return kgents.Event{}, kgents.Errorf(kgents.CodeInvalid, "the Stripe object's customer id has control characters")
 	}
 	inner, err := json.Marshal(d)
 	if err != nil {
