@@ -39,8 +39,9 @@ type admitter struct {
 	err    error
 	during func(context.Context) // if set, runs before Admit answers
 
-	mu  sync.Mutex
-	got []kgents.Event
+	mu    sync.Mutex
+	got   []kgents.Event
+	known map[string]bool
 }
 
 func (a *admitter) Admit(ctx context.Context, events []kgents.Event) (int, error) {
@@ -49,15 +50,14 @@ func (a *admitter) Admit(ctx context.Context, events []kgents.Event) (int, error
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	known, fresh := map[string]bool{}, 0
-	for _, e := range a.got {
-		known[e.Identity()] = true
+	if a.known == nil {
+		a.known = map[string]bool{}
 	}
+	before := len(a.known)
 	for _, e := range events {
-		if !known[e.Identity()] {
-			fresh++
-		}
+		a.known[e.Identity()] = true
 	}
+	fresh := len(a.known) - before
 	a.got = append(a.got, events...)
 	return fresh, a.err
 }
