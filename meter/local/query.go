@@ -330,6 +330,9 @@ func total(high, low int64, real float64) float64 {
 	if math.IsInf(sum, 0) {
 		return math.Copysign(math.MaxFloat64, sum) // JSON has no infinity
 	}
+	if math.Abs(sum) >= 1e15 { // no digits are left behind the point
+		return sum
+	}
 	rounded, err := strconv.ParseFloat(strconv.FormatFloat(sum, 'g', 15, 64), 64)
 	if err != nil {
 		return sum
