@@ -169,12 +169,12 @@ func stripeTemplates() (map[string]*template, error) {
 		Resources map[string]map[string]any `json:"resources"`
 	}
 	if err := json.Unmarshal(embedded.OpenAPIFixtures, &fixtures); err != nil {
-		return nil, fmt.Errorf("Stripe's fixtures: %w", err)
+		return nil, fmt.Errorf("fixtures of Stripe: %w", err)
 	}
 	object := func(kind string, change map[string]any) (map[string]any, error) {
 		fixture := fixtures.Resources[kind]
 		if fixture == nil {
-			return nil, fmt.Errorf("Stripe's fixtures have no %s", kind)
+			return nil, fmt.Errorf("fixtures of Stripe: there is no %s", kind)
 		}
 		out := map[string]any{}
 		for k, v := range fixture {

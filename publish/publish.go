@@ -35,12 +35,7 @@ const (
 	attempt  = 3 * time.Second
 	patience = 7 * time.Second
 
-	// lanes is how many messages are under way at once. One syncs while the next
-	// is encoded and hashed; more would only make the batches smaller (see
-	// docs/benchmarks.md).
-	lanes = 2
-
-	// maxQueued bounds the bytes of events that wait for a lane. Past it calls
+	// maxQueued bounds the bytes of events that wait for a message. Past it calls
 	// are refused.
 	maxQueued = 64 << 20
 
@@ -48,9 +43,9 @@ const (
 	overhead = 1024
 )
 
-// pauses between the tries of one message. With two lanes the breaker's five
-// failures take 1.5 s, so that the election of a new stream leader is a pause to
-// callers and not a refusal.
+// pauses between the tries of one message. The breaker's five failures take at
+// least 3.5 s, so that the election of a new stream leader is a pause to callers
+// and not a refusal.
 var pauses = [...]time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second}
 
 // Sender is the part of jetstream.JetStream that publishing needs. An error
@@ -82,7 +77,7 @@ type Publisher struct {
 	parts  []part
 	queued int // bytes in parts
 	closed bool
-	lanes  sync.WaitGroup
+	ended  chan struct{} // the loop has
 }
 
 // call is one Publish, waiting for its parts.
@@ -103,17 +98,16 @@ type part struct {
 	size   int // bytes in a message: events and commas
 }
 
-// New starts a Publisher's lanes.
+// New starts a Publisher's loop.
 func New(c Config) *Publisher {
 	p := &Publisher{
 		sender: c.Sender, stream: c.Stream, maxPayload: c.MaxPayload, log: c.Log,
 		metrics: newMetrics(c.Registerer),
 		breaker: newBreaker(c.Log, c.Registerer),
+		ended:   make(chan struct{}),
 	}
 	p.ready.L = &p.mu
-	for range lanes {
-		p.lanes.Go(p.lane)
-	}
+	go p.loop()
 	return p
 }
 
@@ -143,19 +137,19 @@ func (p *Publisher) Publish(ctx context.Context, events []kgents.Event) error {
 	case <-c.settled:
 		return c.err
 	case <-ctx.Done():
-		// Parts that no lane has taken yet are skipped; of the others the outcome
-		// is unknown.
+		// Parts that are in no message yet are skipped; of the others the outcome is
+		// unknown.
 		return kgents.Unavailable(time.Second, "the event store is too slow: send it again", ctx.Err())
 	}
 }
 
-// Close waits for what is queued and ends the lanes. It may be called twice.
+// Close waits for what is queued and ends the loop. It may be called twice.
 func (p *Publisher) Close() {
 	p.mu.Lock()
 	p.closed = true
-	p.ready.Broadcast()
+	p.ready.Signal()
 	p.mu.Unlock()
-	p.lanes.Wait()
+	<-p.ended
 }
 
 // limit is how many bytes a message's body may have.
@@ -204,8 +198,11 @@ func (p *Publisher) enqueue(parts []part, size int) error {
 	return nil
 }
 
-// lane publishes one message after the other.
-func (p *Publisher) lane() {
+// loop publishes one message after the other. Two under way at once were measured
+// to be slower: the server syncs one at a time, and the batches are smaller (see
+// docs/benchmarks.md).
+func (p *Publisher) loop() {
+	defer close(p.ended)
 	for {
 		batch, events, ok := p.take()
 		if !ok {
@@ -246,9 +243,6 @@ func (p *Publisher) take() (batch []part, events []kgents.Event, ok bool) {
 		batch = append(batch, next)
 	}
 	p.parts = slices.Delete(p.parts, 0, n)
-	if len(p.parts) > 0 {
-		p.ready.Signal()
-	}
 	count := 0
 	for _, part := range batch {
 		count += len(part.events)

@@ -16,6 +16,7 @@ import (
 	"mime"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
@@ -46,7 +47,12 @@ func Decode(contentType string, body []byte, now time.Time) ([]kgents.Event, err
 	if err != nil {
 		return nil, err
 	}
-	d := decoder{body: body, text: string(body), now: now, json: jsontext.NewDecoder(bytes.NewBuffer(body))}
+	d := decoder{body: body, text: string(body), now: now, json: decoders.Get().(*jsontext.Decoder)}
+	d.json.Reset(bytes.NewBuffer(body))
+	defer func() {
+		d.json.Reset(new(bytes.Buffer)) // lets go of body
+		decoders.Put(d.json)
+	}()
 	switch kind := d.json.PeekKind(); {
 	case kind == '{' && f.one:
 		err = d.single()
@@ -70,6 +76,10 @@ func Decode(contentType string, body []byte, now time.Time) ([]kgents.Event, err
 	}
 	return d.events, nil
 }
+
+// decoders are kept for the next request: making one costs more than reading a
+// small event.
+var decoders = sync.Pool{New: func() any { return new(jsontext.Decoder) }}
 
 func formOf(contentType string) (form, error) {
 	var f form
