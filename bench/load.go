@@ -30,9 +30,10 @@ const sample = `{"specversion":"1.0","id":"01934b2e-7c1e-7a3b-%s-000000000000","
 	`"data":{"tokens":1834,"model":"large-2","agent":"planner","session":"0191d7a0-7c1e-7a3b-9c55-aabbccddeeff",` +
 	`"latency_ms":812,"cached":false,"tools":["search","read"],"region":"eu-central"}}`
 
-// run sends for the time given and returns the events a second that were
-// acknowledged. Runs of one server with different numbers send different events.
-func (l loadSpec) run(length time.Duration, number int) (float64, error) {
+// run sends for the time given and returns the events that were acknowledged, in
+// all and a second. Runs of one server with different numbers send different
+// events.
+func (l loadSpec) run(length time.Duration, number int) (total int64, perSecond float64, err error) {
 	var (
 		events atomic.Int64
 		wg     sync.WaitGroup
@@ -51,7 +52,7 @@ func (l loadSpec) run(length time.Duration, number int) (float64, error) {
 		})
 	}
 	wg.Wait()
-	return float64(events.Load()) / time.Since(began).Seconds(), failed
+	return events.Load(), float64(events.Load()) / time.Since(began).Seconds(), failed
 }
 
 func (l loadSpec) connection(number int, deadline time.Time, events *atomic.Int64) error {

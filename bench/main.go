@@ -102,11 +102,11 @@ func (b *bench) contest(load loadSpec, servers []contestant) (map[string]float64
 			}
 			spec := load
 			spec.url, spec.path = s.url, c.path
-			if _, err := spec.run(time.Second, turn*2); err != nil { // warm up
+			if _, _, err := spec.run(time.Second, turn*2); err != nil { // warm up
 				s.stop()
 				return nil, fmt.Errorf("%s: %w", c.name, err)
 			}
-			got, err := spec.run(b.length, turn*2+1)
+			_, got, err := spec.run(b.length, turn*2+1)
 			s.stop()
 			if err != nil {
 				return nil, fmt.Errorf("%s: %w", c.name, err)

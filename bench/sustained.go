@@ -54,15 +54,13 @@ func (b *bench) sustained(length time.Duration, rate int) error {
 		}
 	}()
 	load := loadSpec{url: s.url, path: "/api/v1/events", connections: 16, batch: 100, perSecond: float64(rate)}
-	sent, err := load.run(length, 1)
-	took := time.Since(began)
+	total, sent, err := load.run(length, 1)
 	close(stop)
 	<-done
 	if err != nil {
 		return err
 	}
-	total := sent * took.Seconds()
-	counted, drained, err := waitCounted(s.url, total)
+	counted, drained, err := waitCounted(s.url, float64(total))
 	if err != nil {
 		return err
 	}
@@ -131,7 +129,7 @@ func waitCounted(url string, want float64) (counted float64, took time.Duration,
 		if len(r.Data) > 0 {
 			counted = r.Data[0].Value / 1834 // the tokens of each sample
 		}
-		if counted >= want-0.5 {
+		if counted >= want {
 			return counted, time.Since(began), nil
 		}
 		time.Sleep(100 * time.Millisecond)

@@ -28,22 +28,26 @@ const (
 
 // flush brings a batch to its final state and acknowledges it. When ctx ends
 // before that, it gives the messages back.
-func (s *Sink) flush(ctx context.Context, batch []Message, events int) {
+func (s *Sink) flush(ctx context.Context, batch []delivery) {
+	events := 0
+	for _, d := range batch {
+		events += d.envelope.Events
+	}
 	defer s.metrics.buffered.Sub(float64(events))
 	beating, stop := context.WithCancel(ctx)
 	go heartbeat(beating, batch)
 	err := s.settle(ctx, batch, events)
 	stop()
 	if err != nil {
-		for _, msg := range batch {
-			_ = msg.Nak() // if it fails, the message comes back after stream.AckWait
+		for _, d := range batch {
+			_ = d.Nak() // if it fails, the message comes back after stream.AckWait
 		}
 		return
 	}
 	now := time.Now()
-	for _, msg := range batch {
-		s.observe(msg, now)
-		if err := msg.Ack(); err != nil {
+	for _, d := range batch {
+		s.observe(d.envelope, now)
+		if err := d.Ack(); err != nil {
 			// It will be delivered again, and count once by its identity.
 			s.Log.Warn("an acknowledgement failed, the message will come again", "error", err)
 		}
@@ -52,7 +56,7 @@ func (s *Sink) flush(ctx context.Context, batch []Message, events int) {
 
 // settle returns nil when every event of the batch is in a final state, and
 // ctx's error if it ended before.
-func (s *Sink) settle(ctx context.Context, batch []Message, events int) error {
+func (s *Sink) settle(ctx context.Context, batch []delivery, events int) error {
 	first := time.Now()
 	body, err := join(batch)
 	if err == nil {
@@ -63,10 +67,10 @@ func (s *Sink) settle(ctx context.Context, batch []Message, events int) error {
 	}
 	// The meter won't take the batch as it is, or a message is no batch at all:
 	// from here on one event at a time counts.
-	for _, msg := range batch {
-		elements, err := split(msg.Data())
+	for _, d := range batch {
+		elements, err := split(d)
 		if err != nil {
-			if err := s.bury(ctx, msg.Data(), deadletter.Malformed, first, &meter.Error{Detail: err.Error()}); err != nil {
+			if err := s.bury(ctx, d.Data(), deadletter.Malformed, first, &meter.Error{Detail: err.Error()}); err != nil {
 				return err
 			}
 			continue
@@ -165,19 +169,18 @@ func (s *Sink) bury(ctx context.Context, event []byte, reason deadletter.Reason,
 
 // observe records how long the events of a metered message took from their
 // receipt.
-func (s *Sink) observe(msg Message, now time.Time) {
-	envelope := stream.ReadEnvelope(msg.Headers())
-	if envelope.Received.IsZero() {
+func (s *Sink) observe(e stream.Envelope, now time.Time) {
+	if e.Received.IsZero() {
 		return
 	}
-	seconds := max(0, now.Sub(envelope.Received).Seconds())
-	for range envelope.Events {
+	seconds := max(0, now.Sub(e.Received).Seconds())
+	for range e.Events {
 		s.metrics.metered.Observe(seconds)
 	}
 }
 
 // heartbeat tells the server that the messages are being worked on.
-func heartbeat(ctx context.Context, batch []Message) {
+func heartbeat(ctx context.Context, batch []delivery) {
 	tick := time.NewTicker(stream.Heartbeat)
 	defer tick.Stop()
 	for {
@@ -185,8 +188,8 @@ func heartbeat(ctx context.Context, batch []Message) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
-			for _, msg := range batch {
-				_ = msg.InProgress() // the next one comes soon enough
+			for _, d := range batch {
+				_ = d.InProgress() // the next one comes soon enough
 			}
 		}
 	}
@@ -195,22 +198,24 @@ func heartbeat(ctx context.Context, batch []Message) {
 func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2) }
 
 // join makes one array of the messages' arrays, without decoding them. The error
-// is stream.ErrNoBatch.
-func join(batch []Message) ([]byte, error) {
-	if len(batch) == 1 {
-		_, err := stream.Elements(batch[0].Data())
-		return batch[0].Data(), err
-	}
+// is stream.ErrNoBatch or stream.ErrEncoding.
+func join(batch []delivery) ([]byte, error) {
 	size := 2
-	for _, msg := range batch {
-		size += len(msg.Data())
+	for _, d := range batch {
+		size += len(d.body)
 	}
 	body := make([]byte, 1, size)
 	body[0] = '['
-	for _, msg := range batch {
-		elements, err := stream.Elements(msg.Data())
+	for _, d := range batch {
+		if d.err != nil {
+			return nil, d.err
+		}
+		elements, err := stream.Elements(d.body)
 		if err != nil {
 			return nil, err
+		}
+		if len(batch) == 1 {
+			return d.body, nil
 		}
 		if len(elements) == 0 {
 			continue
@@ -225,9 +230,12 @@ func join(batch []Message) ([]byte, error) {
 
 // split decodes a message's body into its elements. It accepts whatever is a
 // JSON array; whether the elements are events is for the meter to say.
-func split(body []byte) ([][]byte, error) {
+func split(d delivery) ([][]byte, error) {
+	if d.err != nil {
+		return nil, d.err
+	}
 	var elements []json.RawMessage
-	if err := json.Unmarshal(body, &elements); err != nil || elements == nil {
+	if err := json.Unmarshal(d.body, &elements); err != nil || elements == nil {
 		return nil, stream.ErrNoBatch
 	}
 	out := make([][]byte, len(elements))

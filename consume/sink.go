@@ -109,11 +109,11 @@ func (s *Sink) Run(ctx context.Context, drain time.Duration) {
 		s.pull(ctx, messages)
 	})
 	slots := make(chan struct{}, flights)
-	s.collect(messages, func(batch []Message, events int) {
+	s.collect(messages, func(batch []delivery) {
 		slots <- struct{}{}
 		flying.Go(func() {
 			defer func() { <-slots }()
-			s.flush(work, batch, events)
+			s.flush(work, batch)
 		})
 	})
 	pulling.Wait()
@@ -173,18 +173,31 @@ func (s *Sink) pullFrom(ctx context.Context, out chan<- Message) error {
 	}
 }
 
+// delivery is a message with its body decompressed.
+type delivery struct {
+	Message
+	body     []byte
+	envelope stream.Envelope
+	err      error // the body can't be read
+}
+
+func open(msg Message) delivery {
+	body, err := stream.Body(msg.Headers(), msg.Data())
+	return delivery{msg, body, stream.ReadEnvelope(msg.Headers()), err}
+}
+
 // collect groups messages into flushes: at BatchSize events, at flushBytes, or
 // FlushInterval after the first of them. It returns when in is closed, having
 // flushed the rest.
-func (s *Sink) collect(in <-chan Message, flush func(batch []Message, events int)) {
+func (s *Sink) collect(in <-chan Message, flush func([]delivery)) {
 	var (
-		batch         []Message
+		batch         []delivery
 		events, bytes int
 		due           <-chan time.Time
 	)
 	send := func() {
 		if len(batch) > 0 {
-			flush(batch, events)
+			flush(batch)
 		}
 		batch, events, bytes, due = nil, 0, 0, nil
 	}
@@ -195,17 +208,17 @@ func (s *Sink) collect(in <-chan Message, flush func(batch []Message, events int
 				send()
 				return
 			}
-			if bytes+len(msg.Data()) > flushBytes {
+			d := open(msg)
+			if bytes+len(d.body) > flushBytes {
 				send()
 			}
 			if len(batch) == 0 {
 				due = time.After(s.FlushInterval)
 			}
-			n := stream.ReadEnvelope(msg.Headers()).Events
-			batch = append(batch, msg)
-			events += n
-			bytes += len(msg.Data())
-			s.metrics.buffered.Add(float64(n))
+			batch = append(batch, d)
+			events += d.envelope.Events
+			bytes += len(d.body)
+			s.metrics.buffered.Add(float64(d.envelope.Events))
 			if events >= s.BatchSize {
 				send()
 			}

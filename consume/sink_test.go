@@ -55,8 +55,31 @@ func batch(ids ...string) *message {
 	return &message{Msg: stream.Encode(evs, time.Now())}
 }
 
+func manyIDs(n int) (ids []string) {
+	for i := range n {
+		ids = append(ids, fmt.Sprint(i))
+	}
+	return ids
+}
+
 func foreign(body string) *message {
 	return &message{Msg: &nats.Msg{Data: []byte(body)}}
+}
+
+// encoded is a message of a stranger's that says how its body is encoded.
+func encoded(encoding, body string) *message {
+	m := foreign(body)
+	m.Header = nats.Header{"Content-Encoding": {encoding}}
+	return m
+}
+
+// opened are the messages as collect hands them on.
+func opened(messages ...*message) []delivery {
+	var out []delivery
+	for _, m := range messages {
+		out = append(out, open(m))
+	}
+	return out
 }
 
 // fakeMeter counts what it takes and refuses what it is told to.
@@ -177,6 +200,11 @@ func TestFlush(t *testing.T) {
 			taken: []string{"1", "2"}, dead: []string{"malformed x"},
 		},
 		{
+			name:     "bodies that can't be decompressed leave their neighbours alone",
+			messages: []*message{batch("1"), encoded("zstd", `[{"id":"x"}]`), encoded("br", `[{"id":"y"}]`), batch("2")},
+			taken:    []string{"1", "2"}, dead: []string{"malformed ", "malformed "},
+		},
+		{
 			name: "a message that looks like a batch", messages: []*message{batch("1"), foreign(`[1}{2]`), foreign(`[{"id":"3"},]`), batch("2")},
 			taken: []string{"1", "2"}, dead: []string{"malformed ", "malformed "},
 		},
@@ -188,11 +216,7 @@ func TestFlush(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				f, g := &fakeMeter{bad: c.bad, answer: c.answer}, &graveyard{fail: c.burials}
-				var in []Message
-				for _, m := range c.messages {
-					in = append(in, m)
-				}
-				newSink(f, g).flush(t.Context(), in, len(in))
+				newSink(f, g).flush(t.Context(), opened(c.messages...))
 				var taken []string
 				for id := range f.taken {
 					taken = append(taken, id)
@@ -220,7 +244,7 @@ func TestOneFinalState(t *testing.T) {
 	for seed := range uint64(100) {
 		synctest.Test(t, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(seed, 0))
-			var in []Message
+			var in []*message
 			bad := map[string]int{}
 			total := 0
 			for range 1 + r.IntN(6) {
@@ -247,7 +271,7 @@ func TestOneFinalState(t *testing.T) {
 				return nil
 			}}
 			g := &graveyard{fail: r.IntN(3)}
-			newSink(f, g).flush(t.Context(), in, total)
+			newSink(f, g).flush(t.Context(), opened(in...))
 			for n := range total {
 				id := fmt.Sprint(n)
 				dead := 0
@@ -261,7 +285,7 @@ func TestOneFinalState(t *testing.T) {
 				}
 			}
 			for _, m := range in {
-				if m := m.(*message); m.acks != 1 || m.naks != 0 {
+				if m.acks != 1 || m.naks != 0 {
 					t.Errorf("seed %d: %d acks, %d naks", seed, m.acks, m.naks)
 				}
 			}
@@ -284,7 +308,7 @@ func TestWaits(t *testing.T) {
 			return nil
 		}}
 		m := batch("1")
-		newSink(f, &graveyard{}).flush(t.Context(), []Message{m}, 1)
+		newSink(f, &graveyard{}).flush(t.Context(), opened(m))
 		if first := at[1] - at[0]; first < 42*time.Second {
 			t.Errorf("asked again after %v, the meter said 42s", first)
 		}
@@ -310,7 +334,7 @@ func TestStopGivesBack(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
 		defer cancel()
 		m := batch("1")
-		newSink(f, &graveyard{}).flush(ctx, []Message{m}, 1)
+		newSink(f, &graveyard{}).flush(ctx, opened(m))
 		if m.acks != 0 || m.naks != 1 {
 			t.Errorf("%d acks, %d naks, want the message given back", m.acks, m.naks)
 		}
@@ -322,13 +346,7 @@ func TestCollect(t *testing.T) {
 		at     time.Duration
 		events int
 	}
-	many := func(n int) *message {
-		var ids []string
-		for i := range n {
-			ids = append(ids, fmt.Sprint(i))
-		}
-		return batch(ids...)
-	}
+	many := func(n int) *message { return batch(manyIDs(n)...) }
 	big := func() *message {
 		return foreign("[" + strings.Repeat(" ", stream.MaxBodyBytes-2) + "]")
 	}
@@ -382,7 +400,11 @@ func TestCollect(t *testing.T) {
 					}
 				}()
 				var got []flush
-				newSink(&fakeMeter{}, &graveyard{}).collect(in, func(_ []Message, events int) {
+				newSink(&fakeMeter{}, &graveyard{}).collect(in, func(batch []delivery) {
+					events := 0
+					for _, d := range batch {
+						events += d.envelope.Events
+					}
 					got = append(got, flush{time.Since(began), events})
 				})
 				if d := cmp.Diff(c.want, got, cmp.AllowUnexported(flush{})); d != "" {
@@ -404,7 +426,7 @@ func TestStatus(t *testing.T) {
 		}}
 		s := newSink(f, &graveyard{})
 		done := make(chan struct{})
-		go func() { defer close(done); s.flush(t.Context(), []Message{batch("1")}, 1) }()
+		go func() { defer close(done); s.flush(t.Context(), opened(batch("1"))) }()
 		synctest.Wait()
 		if st := s.Status(); st.Failing.IsZero() || st.Class != meter.Blocked || st.Err == nil {
 			t.Errorf("status while the key is wrong: %+v", st)
@@ -423,22 +445,27 @@ func TestStatus(t *testing.T) {
 // publish: a message is delivered or buried, and always ends.
 func FuzzMessage(f *testing.F) {
 	for _, s := range []string{`[]`, `[{}]`, `{}`, ``, `[`, `[1,2]`, " [ {\"id\":\"1\"} ]\n", `[}{]`, "[\xff]", `[[[[]]]]`, `null`, `[null]`} {
-		f.Add([]byte(s), []byte(`[{"id":"ok"}]`))
+		f.Add("", []byte(s), []byte(`[{"id":"ok"}]`))
 	}
-	f.Fuzz(func(t *testing.T, a, b []byte) {
+	compressed := batch(manyIDs(100)...).Msg.Data
+	f.Add("zstd", compressed, []byte(`[]`))
+	f.Add("zstd", compressed[:len(compressed)/2], []byte(`[]`))
+	f.Add("br", []byte(`[]`), []byte(`[]`))
+	f.Fuzz(func(t *testing.T, encoding string, a, b []byte) {
 		fm, g := &fakeMeter{}, &graveyard{}
-		in := []Message{foreign(string(a)), foreign(string(b))}
-		newSink(fm, g).flush(t.Context(), in, 2)
+		in := []*message{encoded(encoding, string(a)), foreign(string(b))}
+		deliveries := opened(in...)
+		newSink(fm, g).flush(t.Context(), deliveries)
 		for i, m := range in {
-			if m := m.(*message); m.acks != 1 {
+			if m.acks != 1 {
 				t.Errorf("message %d was acknowledged %d times", i, m.acks)
 			}
 		}
-		elements, err := split(a)
+		elements, err := split(deliveries[0])
 		if err != nil {
 			return
 		}
-		again, err := split(array(elements))
+		again, err := split(delivery{body: array(elements)})
 		if err != nil || len(again) != len(elements) {
 			t.Errorf("split and joined again: %d elements, %v, want %d", len(again), err, len(elements))
 		}

@@ -51,9 +51,13 @@ func (s *sender) PublishMsg(ctx context.Context, msg *nats.Msg, _ ...jetstream.P
 			return nil, err
 		}
 	}
+	body, err := stream.Body(msg.Header, msg.Data)
+	if err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.bodies = append(s.bodies, string(msg.Data))
+	s.bodies = append(s.bodies, string(body))
 	return &jetstream.PubAck{Stream: "events"}, nil
 }
 
@@ -363,7 +367,11 @@ func TestEmbeddedServer(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		elements, err := stream.Elements(msg.Data())
+		body, err := stream.Body(msg.Headers(), msg.Data())
+		if err != nil {
+			t.Fatal(err)
+		}
+		elements, err := stream.Elements(body)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -33,11 +33,20 @@ func StartEmbedded(dir string, log *slog.Logger) (*Embedded, error) {
 	if err != nil {
 		return nil, fmt.Errorf("embedded NATS: %w", err)
 	}
-	srv.SetLoggerV2(serverLog{log}, false, false, false)
+	fatal := make(chan error, 1)
+	srv.SetLoggerV2(serverLog{log, fatal}, false, false, false)
 	srv.Start()
-	if !srv.ReadyForConnections(20 * time.Second) {
+	for deadline := time.Now().Add(20 * time.Second); !srv.ReadyForConnections(100 * time.Millisecond); {
+		err := errors.New("embedded NATS did not become ready within 20 s: look at the log above")
+		select {
+		case err = <-fatal:
+		default:
+			if time.Now().Before(deadline) {
+				continue
+			}
+		}
 		srv.Shutdown()
-		return nil, errors.New("embedded NATS did not become ready within 20 s: look at the log above")
+		return nil, err
 	}
 	if !srv.JetStreamEnabled() {
 		srv.Shutdown()
@@ -63,11 +72,20 @@ func (e *Embedded) Stop() {
 
 // serverLog passes on what the server warns of. Its notices are about its own
 // start and stop, which the program reports itself.
-type serverLog struct{ log *slog.Logger }
+type serverLog struct {
+	log   *slog.Logger
+	fatal chan<- error // the first reason why the server can't run
+}
 
 func (l serverLog) Noticef(f string, v ...any) { l.log.Debug("nats: " + fmt.Sprintf(f, v...)) }
 func (l serverLog) Warnf(f string, v ...any)   { l.log.Warn("nats: " + fmt.Sprintf(f, v...)) }
 func (l serverLog) Errorf(f string, v ...any)  { l.log.Error("nats: " + fmt.Sprintf(f, v...)) }
-func (l serverLog) Fatalf(f string, v ...any)  { l.log.Error("nats: " + fmt.Sprintf(f, v...)) }
 func (l serverLog) Debugf(string, ...any)      {}
 func (l serverLog) Tracef(string, ...any)      {}
+
+func (l serverLog) Fatalf(f string, v ...any) {
+	select {
+	case l.fatal <- fmt.Errorf("embedded NATS: "+f, v...):
+	default:
+	}
+}
