@@ -88,7 +88,7 @@ func (w *watch) saas(now time.Time) saas {
 	if w.app.nats != nil {
 		s.NATS = w.natsHealth()
 		if w.known {
-			s.Backlog = &backlogHealth{Messages: w.backlog.Messages, OldestAge: w.backlog.Age(now).Seconds()}
+			s.Backlog = &backlogHealth{Messages: w.backlog.Messages, OldestAge: w.age.Seconds()}
 		}
 	}
 	switch {

@@ -27,7 +27,8 @@ type watch struct {
 	ensured bool      // the streams are as they should be
 	known   bool      // backlog is known
 	backlog stream.Backlog
-	meter   error // of the last look; nil while it answers
+	age     time.Duration // of its oldest message at the time of the look
+	meter   error         // of the last look; nil while it answers
 	failing time.Time
 }
 
@@ -80,7 +81,7 @@ func (w *watch) lookAtNATS(ctx context.Context) {
 	backlog, err := stream.ReadBacklog(ctx, w.app.js, w.app.streams)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.ensured, w.known, w.backlog = ensured, err == nil, backlog
+	w.ensured, w.known, w.backlog, w.age = ensured, err == nil, backlog, backlog.Age(time.Now())
 }
 
 func (w *watch) lookAtMeter(ctx context.Context) {
@@ -126,7 +127,7 @@ func (w *watch) Collect(out chan<- prometheus.Metric) {
 		gauge(natsUp, one(w.app.nats.Status() == nats.CONNECTED))
 		if w.known {
 			gauge(backlogMessages, float64(w.backlog.Messages))
-			gauge(backlogAge, w.backlog.Age(time.Now()).Seconds())
+			gauge(backlogAge, w.age.Seconds())
 		}
 	}
 	if w.app.meter != nil {

@@ -34,6 +34,10 @@ func (v Variable) Default(role Role) string {
 	return v.dflt
 }
 
+// maxFlushInterval stays well below stream.AckWait: a message that waits for a
+// flush longer than that would be delivered to another sink meanwhile.
+const maxFlushInterval = 10 * time.Second
+
 var streamName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // Variables lists every setting in the order in which they are documented.
@@ -173,8 +177,8 @@ func Variables() []Variable {
 			Name: "OPENMETER_FLUSH_INTERVAL", dflt: "1s", Help: "longest time an event waits for a flush; a bare number means seconds",
 			set: func(c *Config, s string) error {
 				d, err := parseDuration(s)
-				if err != nil || d < time.Millisecond || d > time.Minute {
-					return errors.New("is no duration from 1ms to 1m: use for example 1s or 500ms")
+				if err != nil || d < time.Millisecond || d > maxFlushInterval {
+					return errors.New("is no duration from 1ms to 10s: use for example 1s or 500ms")
 				}
 				c.FlushInterval = d
 				return nil

@@ -34,13 +34,9 @@ func (s *Sink) flush(ctx context.Context, batch []delivery) {
 		events += d.envelope.Events
 	}
 	defer s.metrics.buffered.Sub(float64(events))
-	beating, stop := context.WithCancel(ctx)
-	go heartbeat(beating, batch)
-	err := s.settle(ctx, batch, events)
-	stop()
-	if err != nil {
+	if err := s.settle(ctx, batch, events); err != nil {
 		for _, d := range batch {
-			_ = d.Nak() // if it fails, the message comes back after stream.AckWait
+			_ = d.NakWithDelay(giveBack) // if it fails, the message comes back after stream.AckWait
 		}
 		return
 	}
@@ -179,20 +175,25 @@ func (s *Sink) observe(e stream.Envelope, now time.Time) {
 	}
 }
 
-// heartbeat tells the server that the messages are being worked on.
-func heartbeat(ctx context.Context, batch []delivery) {
-	tick := time.NewTicker(stream.Heartbeat)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-			for _, d := range batch {
-				_ = d.InProgress() // the next one comes soon enough
+// keepAlive tells the server every stream.Heartbeat that the messages are being
+// worked on, until stop is called or ctx ends.
+func keepAlive(ctx context.Context, batch []delivery) (stop func()) {
+	ctx, stop = context.WithCancel(ctx)
+	go func() {
+		tick := time.NewTicker(stream.Heartbeat)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+				for _, d := range batch {
+					_ = d.InProgress() // the next one comes soon enough
+				}
 			}
 		}
-	}
+	}()
+	return stop
 }
 
 func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2) }

@@ -17,7 +17,6 @@ package consume
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -44,6 +43,18 @@ const (
 	pulledMessages = 256
 	pulledBytes    = 4 << 20
 
+	// pullRound is how long one request for messages may take, and pullHeartbeat
+	// how often the server says meanwhile that it is there.
+	pullRound     = 30 * time.Second
+	pullHeartbeat = time.Second
+
+	// onItsWay is how long a stopping sink takes in what the server has already
+	// sent it, and giveBack how long the server waits before it delivers again what
+	// the sink gives back. That must be longer, or the server would answer the
+	// sink's own last request with it.
+	onItsWay = 100 * time.Millisecond
+	giveBack = 250 * time.Millisecond
+
 	// reopen is the pause before the consumer is asked for again after an error.
 	reopen = time.Second
 )
@@ -67,7 +78,7 @@ type Message interface {
 	Headers() nats.Header
 	Metadata() (*jetstream.MsgMetadata, error)
 	Ack() error
-	Nak() error
+	NakWithDelay(delay time.Duration) error
 	InProgress() error
 }
 
@@ -102,6 +113,9 @@ func New(c Config) *Sink {
 func (s *Sink) Run(ctx context.Context, drain time.Duration) {
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
+	// The clock of the drain runs from the cancellation on, also while collect
+	// waits for a flush that a meter that is away holds up.
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(drain, stop) })()
 	messages := make(chan Message)
 	var pulling, flying sync.WaitGroup
 	pulling.Go(func() {
@@ -110,32 +124,36 @@ func (s *Sink) Run(ctx context.Context, drain time.Duration) {
 	})
 	slots := make(chan struct{}, flights)
 	s.collect(messages, func(batch []delivery) {
+		stop := keepAlive(work, batch)
 		slots <- struct{}{}
 		flying.Go(func() {
 			defer func() { <-slots }()
+			defer stop()
 			s.flush(work, batch)
 		})
 	})
 	pulling.Wait()
-	landed := make(chan struct{})
-	go func() { flying.Wait(); close(landed) }()
-	select {
-	case <-landed:
-	case <-time.After(drain):
-		stop()
-		<-landed
-	}
+	flying.Wait()
 }
 
 // pull hands on messages until ctx is cancelled, opening the consumer again
-// after every error.
+// after every error. It logs when that begins and when it is over.
 func (s *Sink) pull(ctx context.Context, out chan<- Message) {
+	failing := false
 	for ctx.Err() == nil {
-		err := s.pullFrom(ctx, out)
+		err := s.pullFrom(ctx, out, func() {
+			if failing {
+				s.Log.Info("reading from the stream again")
+			}
+			failing = false
+		})
 		if ctx.Err() != nil {
 			return
 		}
-		s.Log.Warn("can't read from the stream, trying again", "error", err)
+		if !failing {
+			s.Log.Warn("can't read from the stream, trying until it is back", "error", err)
+		}
+		failing = true
 		select {
 		case <-ctx.Done():
 		case <-time.After(reopen):
@@ -143,34 +161,78 @@ func (s *Sink) pull(ctx context.Context, out chan<- Message) {
 	}
 }
 
-func (s *Sink) pullFrom(ctx context.Context, out chan<- Message) error {
+// pullFrom fetches in rounds of their own, so that nothing is asked for that
+// isn't waited for: what a slow meter leaves waiting stays in the stream, where
+// another sink can take it. It calls alive whenever the server has answered.
+func (s *Sink) pullFrom(ctx context.Context, out chan<- Message, alive func()) error {
 	consumer, err := s.Open(ctx)
 	if err != nil {
 		return err
 	}
-	iter, err := consumer.Messages(jetstream.PullMaxMessagesWithBytesLimit(pulledMessages, pulledBytes),
-		jetstream.PullHeartbeat(5*time.Second))
-	if err != nil {
-		return fmt.Errorf("consumer %s: %w", stream.Durable, err)
-	}
-	stopped := context.AfterFunc(ctx, iter.Stop)
-	defer stopped()
-	defer iter.Stop()
 	for {
-		msg, err := iter.Next()
-		switch {
-		case err == nil:
-		case errors.Is(err, jetstream.ErrNoHeartbeat), errors.Is(err, nats.ErrTimeout):
-			continue // the connection is being made again; the iterator goes on with it
-		default:
-			return err
+		if err := fetch(ctx, consumer, out); err != nil {
+			return fmt.Errorf("consumer %s: %w", stream.Durable, err)
+		}
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		alive()
+	}
+}
+
+// fetch makes one request and hands on what it brings. What waits to be handed on
+// is kept alive. When ctx ends, it is given back, with what is still on its way.
+func fetch(ctx context.Context, consumer jetstream.Consumer, out chan<- Message) error {
+	round, cancel := context.WithTimeout(context.WithoutCancel(ctx), pullRound)
+	defer cancel()
+	batch, err := consumer.Fetch(pulledMessages, jetstream.FetchMaxBytes(pulledBytes),
+		jetstream.FetchContext(round), jetstream.FetchHeartbeat(pullHeartbeat))
+	if err != nil {
+		return err
+	}
+	var (
+		in      = batch.Messages()
+		waiting []jetstream.Msg
+		stop    = ctx.Done()
+		tick    = time.NewTicker(stream.Heartbeat)
+	)
+	defer tick.Stop()
+	for in != nil || len(waiting) > 0 {
+		next, first := out, Message(nil)
+		if len(waiting) == 0 {
+			next = nil
+		} else {
+			first = waiting[0]
 		}
 		select {
-		case out <- msg:
-		case <-ctx.Done():
-			return errors.Join(ctx.Err(), msg.Nak())
+		case msg, ok := <-in:
+			switch {
+			case !ok:
+				in = nil
+			case stop == nil:
+				_ = msg.NakWithDelay(giveBack) // if it fails, the message comes back after stream.AckWait
+			default:
+				waiting = append(waiting, msg)
+			}
+		case next <- first:
+			waiting = waiting[1:]
+		case <-tick.C:
+			for _, msg := range waiting {
+				_ = msg.InProgress() // the next one comes soon enough
+			}
+		case <-stop:
+			stop = nil
+			for _, msg := range waiting {
+				_ = msg.NakWithDelay(giveBack)
+			}
+			waiting = nil
+			time.AfterFunc(onItsWay, cancel)
 		}
 	}
+	if err := batch.Error(); round.Err() == nil {
+		return err
+	}
+	return nil // the round's time is over, or the program stops
 }
 
 // delivery is a message with its body decompressed.

@@ -40,8 +40,13 @@ func (m *message) Data() []byte                              { return m.Msg.Data
 func (m *message) Headers() nats.Header                      { return m.Header }
 func (m *message) Metadata() (*jetstream.MsgMetadata, error) { return &jetstream.MsgMetadata{}, nil }
 func (m *message) Ack() error                                { m.mu.Lock(); defer m.mu.Unlock(); m.acks++; return nil }
-func (m *message) Nak() error                                { m.mu.Lock(); defer m.mu.Unlock(); m.naks++; return nil }
-func (m *message) InProgress() error                         { m.mu.Lock(); defer m.mu.Unlock(); m.alives++; return nil }
+func (m *message) NakWithDelay(time.Duration) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.naks++
+	return nil
+}
+func (m *message) InProgress() error { m.mu.Lock(); defer m.mu.Unlock(); m.alives++; return nil }
 
 func raw(id string) kgents.Event {
 	return kgents.Event{Raw: fmt.Appendf(nil, `{"id":%q,"source":"s","type":"t","subject":"c"}`, id)}
@@ -308,7 +313,9 @@ func TestWaits(t *testing.T) {
 			return nil
 		}}
 		m := batch("1")
+		stop := keepAlive(t.Context(), opened(m))
 		newSink(f, &graveyard{}).flush(t.Context(), opened(m))
+		stop()
 		if first := at[1] - at[0]; first < 42*time.Second {
 			t.Errorf("asked again after %v, the meter said 42s", first)
 		}
