@@ -11,7 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode/utf8"
+	"unicode"
 
 	"golang.org/x/term"
 )
@@ -59,7 +59,7 @@ type Column struct {
 func Table(w io.Writer, s Style, columns []Column, rows [][]string) {
 	widths := make([]int, len(columns))
 	for i, c := range columns {
-		widths[i] = utf8.RuneCountInString(c.Title)
+		widths[i] = visible(c.Title)
 		for _, row := range rows {
 			widths[i] = max(widths[i], visible(row[i]))
 		}
@@ -89,7 +89,7 @@ func Table(w io.Writer, s Style, columns []Column, rows [][]string) {
 	}
 }
 
-// visible is the width of text without escape sequences, a rune a column.
+// visible is the columns that text takes, without its escape sequences.
 func visible(text string) int {
 	n, escape := 0, false
 	for _, r := range text {
@@ -98,6 +98,9 @@ func visible(text string) int {
 			escape = true
 		case escape:
 			escape = r != 'm'
+		case unicode.In(r, unicode.Mn, unicode.Me, unicode.Cf): // drawn onto the rune before
+		case unicode.Is(wide, r):
+			n += 2
 		default:
 			n++
 		}
@@ -105,18 +108,42 @@ func visible(text string) int {
 	return n
 }
 
-// Sparkline draws values as bars of eight heights, the lowest for zero.
+// wide are the runes that a terminal draws over two columns: the blocks that
+// Unicode's EastAsianWidth.txt has as W or F throughout.
+var wide = &unicode.RangeTable{
+	R16: []unicode.Range16{
+		{Lo: 0x1100, Hi: 0x115f, Stride: 1}, // leading Hangul
+		{Lo: 0x2e80, Hi: 0x303e, Stride: 1}, // CJK radicals and punctuation
+		{Lo: 0x3041, Hi: 0x4dbf, Stride: 1}, // kana, CJK extension A
+		{Lo: 0x4e00, Hi: 0xa4cf, Stride: 1}, // CJK, Yi
+		{Lo: 0xac00, Hi: 0xd7a3, Stride: 1}, // Hangul
+		{Lo: 0xf900, Hi: 0xfaff, Stride: 1}, // CJK compatibility
+		{Lo: 0xfe30, Hi: 0xfe6f, Stride: 1},
+		{Lo: 0xff00, Hi: 0xff60, Stride: 1}, // full width
+		{Lo: 0xffe0, Hi: 0xffe6, Stride: 1},
+	},
+	R32: []unicode.Range32{
+		{Lo: 0x1f300, Hi: 0x1f64f, Stride: 1}, // pictographs
+		{Lo: 0x1f900, Hi: 0x1f9ff, Stride: 1},
+		{Lo: 0x20000, Hi: 0x3fffd, Stride: 1}, // CJK extensions
+	},
+}
+
+// Sparkline draws values as bars of eight heights, the lowest for zero and for
+// what is no number.
 func Sparkline(values []float64) string {
 	most := 0.0
 	for _, v := range values {
-		most = max(most, v)
+		if v > most && v <= math.MaxFloat64 { // max would let one NaN hide all
+			most = v
+		}
 	}
 	bars := []rune("▁▂▃▄▅▆▇█")
 	var b strings.Builder
 	for _, v := range values {
 		i := 0
 		if most > 0 && v > 0 {
-			i = min(len(bars)-1, 1+int(v/most*float64(len(bars)-2)+0.5))
+			i = 1 + int(min(v/most, 1)*float64(len(bars)-2)+0.5)
 		}
 		b.WriteRune(bars[i])
 	}
@@ -127,9 +154,13 @@ func Sparkline(values []float64) string {
 // any.
 func Number(v float64) string {
 	if v != math.Trunc(v) || math.Abs(v) >= 1e15 {
-		return strconv.FormatFloat(v, 'g', 12, 64)
+		text := strconv.FormatFloat(v, 'g', 12, 64)
+		if whole, decimals, ok := strings.Cut(text, "."); ok && !strings.Contains(text, "e") {
+			return group(whole) + "." + decimals
+		}
+		return text
 	}
-	return group(strconv.FormatFloat(v, 'f', 0, 64))
+	return group(strconv.FormatFloat(v+0, 'f', 0, 64)) // + 0 makes -0 a 0
 }
 
 func group(digits string) string {
@@ -144,10 +175,11 @@ func group(digits string) string {
 }
 
 // minorDigits are the decimals of the currencies that don't have two, as Stripe
-// charges them (docs.stripe.com/currencies).
+// charges them (docs.stripe.com/currencies). UGX and ISK have none, but Stripe
+// writes their amounts with two all the same, so they are not in here.
 var minorDigits = map[string]int{
 	"bif": 0, "clp": 0, "djf": 0, "gnf": 0, "jpy": 0, "kmf": 0, "krw": 0, "mga": 0, "pyg": 0, "rwf": 0,
-	"ugx": 0, "vnd": 0, "vuv": 0, "xaf": 0, "xof": 0, "xpf": 0,
+	"vnd": 0, "vuv": 0, "xaf": 0, "xof": 0, "xpf": 0,
 	"bhd": 3, "jod": 3, "kwd": 3, "omr": 3, "tnd": 3,
 }
 
