@@ -66,7 +66,12 @@ type Edge struct {
 
 // New returns an Edge that registers its metrics.
 func New(c Config) *Edge {
-	return &Edge{Config: c, metrics: newMetrics(c.Registerer), quiet: newQuiet(c.Log)}
+	e := &Edge{Config: c, metrics: newMetrics(c.Registerer), quiet: newQuiet(c.Log)}
+	c.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "kgents_api_requests_in_flight",
+		Help: "Webhooks and requests with usage events that are under way; past 4096 they are answered 503.",
+	}, func() float64 { return float64(e.budget.requests.Load()) }))
+	return e
 }
 
 // Register adds the routes to mux. GET /api/v1/events is left to whoever has a
