@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -96,7 +97,7 @@ func (v *run) done(name string, took time.Duration, what string) {
 func (v *run) stuck(stage, reason string) { v.result.Stuck, v.result.Reason = stage, reason }
 
 func (v *run) follow() {
-	before, counted := v.count()
+	before, beforeErr := v.count()
 	if reason := v.publish(); reason != "" {
 		v.stuck("publish", reason)
 		return
@@ -109,7 +110,7 @@ func (v *run) follow() {
 	if !v.until(func() bool {
 		events, err := v.meter.Events(v.ctx, meter.EventFilter{ID: v.result.ID})
 		if err != nil {
-			last = err.Error()
+			last = v.heard(last, err.Error())
 			return false
 		}
 		if len(events) > 0 {
@@ -131,11 +132,22 @@ func (v *run) follow() {
 	}
 	v.done("consume", ingested.Sub(durable), "the sink has handed it to the meter")
 	v.done("meter", seen.Sub(ingested), "the meter lists it")
-	if stored.ValidationError != "" || !counted {
+	if e, ok := errors.AsType[*meter.Error](beforeErr); stored.ValidationError != "" || ok && e.Status == http.StatusNotFound {
 		return // no meter counts canaries here
 	}
+	if beforeErr != nil {
+		v.stuck("query", "the count from before the event is not known, so that of now proves nothing: "+beforeErr.Error())
+		return
+	}
 	last = "the meter " + slug + " has not counted the event yet"
-	if !v.until(func() bool { now, _ := v.count(); return now > before }) {
+	if !v.until(func() bool {
+		now, err := v.count()
+		if err != nil {
+			last = v.heard(last, err.Error())
+			return false
+		}
+		return now > before
+	}) {
 		v.stuck("query", last)
 		return
 	}
@@ -152,6 +164,15 @@ func (v *run) until(ok func() bool) bool {
 		}
 	}
 	return true
+}
+
+// heard is the reason to give when news has come. That the time is up while a
+// question is open says nothing of the path: what was heard before stays.
+func (v *run) heard(before, news string) string {
+	if before != "" && v.ctx.Err() != nil {
+		return before
+	}
+	return news
 }
 
 // publish sends the canary and returns why it was not taken. It tries again
@@ -175,7 +196,7 @@ func (v *run) publish() (reason string) {
 		req.Header.Set("Authorization", "Bearer "+v.Key)
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
-			reason = "no answer: " + err.Error()
+			reason = v.heard(reason, "no answer: "+err.Error())
 			return false
 		}
 		defer resp.Body.Close()
@@ -186,24 +207,27 @@ func (v *run) publish() (reason string) {
 		}
 		var problem struct{ Detail string }
 		_ = json.Unmarshal(answer, &problem) // without a detail the status has to do
-		reason = fmt.Sprintf("%d %s: %s", resp.StatusCode, http.StatusText(resp.StatusCode), problem.Detail)
+		reason = fmt.Sprintf("%d %s", resp.StatusCode, http.StatusText(resp.StatusCode))
+		if problem.Detail != "" {
+			reason += ": " + problem.Detail
+		}
 		final = resp.StatusCode/100 == 4
 		return final
 	})
 	return reason
 }
 
-// count is what the meter of canaries says, false when there is no such meter.
-func (v *run) count() (float64, bool) {
+// count is what the meter of canaries says.
+func (v *run) count() (float64, error) {
 	r, err := v.meter.Query(v.ctx, meter.Query{Meter: slug})
 	if err != nil {
-		return 0, false
+		return 0, err
 	}
 	total := 0.0
 	for _, row := range r.Data {
 		total += row.Value
 	}
-	return total, true
+	return total, nil
 }
 
 // health is what the program says of itself, on a time of its own.
