@@ -34,7 +34,7 @@ Every run makes new events, unless --seed repeats one.`,
 		Example: `  kgents emit stripe --count 200
   kgents emit usage --count 10000 --batch 100 --concurrency 8
   kgents emit usage --rate 50 --duration 1m --duplicates 0.1`,
-		Args: cobra.NoArgs,
+		Args: onlyCommands,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(newEmitStripeCommand(), newEmitUsageCommand())

@@ -7,8 +7,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -19,13 +21,21 @@ func main() {
 	defer stop()
 	// A second Ctrl-C ends the process at once, as a user expects.
 	context.AfterFunc(ctx, stop)
-	if err := newRoot().ExecuteContext(ctx); err != nil {
-		if !errors.Is(err, errReported) {
-			fmt.Fprintln(os.Stderr, "kgents: "+err.Error())
-		}
-		stop()
-		os.Exit(1)
+	code := execute(ctx, newRoot(), os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// execute runs the command, says what went wrong, and returns the exit code.
+func execute(ctx context.Context, root *cobra.Command, stderr io.Writer) int {
+	err := root.ExecuteContext(ctx)
+	if err == nil {
+		return 0
 	}
+	if !errors.Is(err, errReported) {
+		fmt.Fprintln(stderr, "kgents: "+err.Error())
+	}
+	return 1
 }
 
 // errReported is the error of a command that has said on its own what is wrong.
@@ -48,8 +58,12 @@ and in another terminal:
   kgents verify`,
 		SilenceErrors: true,
 		SilenceUsage:  true,
-		Args:          cobra.NoArgs,
+		Args:          onlyCommands,
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
+		return fmt.Errorf("%w: see '%s --help'", err, cmd.CommandPath())
+	})
 	root.AddGroup(
 		&cobra.Group{ID: "run", Title: "Run:"},
 		&cobra.Group{ID: "use", Title: "Send and look:"},
@@ -64,4 +78,18 @@ and in another terminal:
 	add("use", newEmitCommand(), newVerifyCommand(), newUsageCommand())
 	root.AddCommand(newConfigCommand(), newVersionCommand())
 	return root
+}
+
+// onlyCommands refuses what is none of cmd's commands, and says what may have
+// been meant. Without it a mistyped command would show the help and succeed.
+func onlyCommands(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	cmd.SuggestionsMinimumDistance = 2
+	hint := fmt.Sprintf("see '%s --help'", cmd.CommandPath())
+	if meant := cmd.SuggestionsFor(args[0]); len(meant) > 0 {
+		hint = fmt.Sprintf("did you mean '%s'?", strings.Join(meant, "' or '"))
+	}
+	return fmt.Errorf("'%s' has no command %q: %s", cmd.CommandPath(), args[0], hint)
 }

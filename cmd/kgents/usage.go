@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -207,8 +208,8 @@ func printUsage(w io.Writer, q usageQuery, rows []usageRow) error {
 	}
 	s := term.StyleFor(w)
 	columns := []term.Column{{Title: "METER"}, {Title: "GROUP"}, {Title: "LAST " + strings.ToUpper(sinceText(q.since)), Right: true}}
-	terminal := term.IsTerminal(w)
-	if terminal {
+	sparklines := slices.ContainsFunc(rows, func(r usageRow) bool { return r.spark != nil })
+	if sparklines {
 		columns = append(columns, term.Column{Title: "OVER TIME"})
 	}
 	var table [][]string
@@ -223,8 +224,8 @@ func printUsage(w io.Writer, q usageQuery, rows []usageRow) error {
 		if currency := r.Group["currency"]; currency != "" && r.Meter == "payments" {
 			value = term.Money(r.Value, currency)
 		}
-		line := []string{name, r.groupText(), value}
-		if terminal {
+		line := []string{name, printable(r.groupText()), value}
+		if sparklines {
 			line = append(line, s.Good(term.Sparkline(r.spark)))
 		}
 		table = append(table, line)
@@ -243,12 +244,25 @@ func (r usageRow) groupText() string {
 	return strings.Join(parts, " ")
 }
 
+// printable keeps what a sender put into an event from moving the cursor of who
+// looks at it.
+func printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+}
+
 func sinceText(d time.Duration) string {
 	if d%(24*time.Hour) == 0 && d > 24*time.Hour {
 		return fmt.Sprintf("%d days", d/(24*time.Hour))
 	}
 	s := d.String()
-	s = strings.TrimSuffix(s, "0s")
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
 	if strings.HasSuffix(s, "h0m") {
 		s = strings.TrimSuffix(s, "0m")
 	}
