@@ -21,6 +21,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -64,6 +65,7 @@ type App struct {
 	nats      *nats.Conn
 	js        jetstream.JetStream
 	streams   stream.Config
+	ensuring  chan struct{} // held while streams and consumer are made
 	meter     *meter.Client
 	meterURL  string
 	meterKey  string
@@ -79,8 +81,9 @@ type App struct {
 func Start(ctx context.Context, role config.Role, c config.Config, log *slog.Logger) (_ *App, err error) {
 	a := &App{
 		role: role, config: c, log: log, reg: telemetry.NewRegistry(),
-		failed:  make(chan error, 1),
-		streams: stream.Config{Name: c.StreamName, Replicas: c.Replicas, MaxBytes: c.StreamBytes},
+		failed:   make(chan error, 1),
+		ensuring: make(chan struct{}, 1),
+		streams:  stream.Config{Name: c.StreamName, Replicas: c.Replicas, MaxBytes: c.StreamBytes},
 	}
 	defer func() {
 		if err != nil {
@@ -193,9 +196,10 @@ func (a *App) startNATS(ctx context.Context) error {
 		}
 		return a.useNATS(nc)
 	}
-	server, err := stream.StartEmbedded(filepath.Join(a.config.DataDir, "nats"), a.log)
+	dir := filepath.Join(a.config.DataDir, "nats")
+	server, err := stream.StartEmbedded(dir, a.log)
 	if err != nil {
-		return err
+		return fmt.Errorf("%w; its data is in %s", err, dir)
 	}
 	a.onStop(server.Stop)
 	nc, err := server.Connect(name, a.log)
@@ -205,8 +209,42 @@ func (a *App) startNATS(ctx context.Context) error {
 	if err := a.useNATS(nc); err != nil {
 		return err
 	}
-	_, err = stream.Ensure(ctx, a.js, a.streams)
+	_, err = a.ensure(ctx)
 	return err
+}
+
+// ensure makes the streams.
+func (a *App) ensure(ctx context.Context) (streams stream.Streams, err error) {
+	err = a.alone(ctx, func() error {
+		streams, err = stream.Ensure(ctx, a.js, a.streams)
+		return err
+	})
+	return streams, err
+}
+
+// openConsumer makes the streams and the consumer.
+func (a *App) openConsumer(ctx context.Context) (consumer jetstream.Consumer, err error) {
+	err = a.alone(ctx, func() error {
+		streams, err := stream.Ensure(ctx, a.js, a.streams)
+		if err == nil {
+			consumer, err = streams.Consumer(ctx)
+		}
+		return err
+	})
+	return consumer, err
+}
+
+// alone runs one f at a time: nats-server 2.15.2 reads a stream's settings
+// without a lock while it makes a consumer, so a change of the one must not meet
+// the making of the other.
+func (a *App) alone(ctx context.Context, f func() error) error {
+	select {
+	case a.ensuring <- struct{}{}:
+		defer func() { <-a.ensuring }()
+		return f()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (a *App) useNATS(nc *nats.Conn) (err error) {
@@ -225,7 +263,8 @@ func (a *App) openMeter(ctx context.Context) (*local.Store, error) {
 			return nil, fmt.Errorf("METERS_FILE: %w", err)
 		}
 		if meters, err = local.LoadMeters(b); err != nil {
-			return nil, fmt.Errorf("METERS_FILE %s: %w", file, err)
+			line, _, _ := strings.Cut(err.Error(), "\n") // a picture of the place follows
+			return nil, fmt.Errorf("METERS_FILE %s: %s", file, line)
 		}
 	}
 	store, err := local.Open(ctx, local.Config{
@@ -262,14 +301,20 @@ func (a *App) startMeter(ctx context.Context) error {
 	server := newServer(guarded, a.log)
 	go func() { _ = server.Serve(l) }()
 	a.onStop(func() { _ = server.Close() })
-	a.meter, err = meter.NewClient(a.meterURL, a.meterKey)
-	return err
+	return a.connectMeter()
 }
 
-func (a *App) useMeter(context.Context) (err error) {
+func (a *App) useMeter(context.Context) error {
 	a.meterURL, a.meterKey = a.config.OpenMeterBaseURL, a.config.OpenMeterAPIKey
-	a.meter, err = meter.NewClient(a.meterURL, a.meterKey)
-	return err
+	return a.connectMeter()
+}
+
+func (a *App) connectMeter() (err error) {
+	if a.meter, err = meter.NewClient(a.meterURL, a.meterKey); err != nil {
+		return err
+	}
+	a.onStop(a.meter.Close)
+	return nil
 }
 
 // startMeterRole serves the embedded meter on the main port.
@@ -284,13 +329,7 @@ func (a *App) startMeterRole(ctx context.Context) error {
 
 func (a *App) startSink(context.Context) error {
 	a.sink = consume.New(consume.Config{
-		Open: func(ctx context.Context) (jetstream.Consumer, error) {
-			streams, err := stream.Ensure(ctx, a.js, a.streams)
-			if err != nil {
-				return nil, err
-			}
-			return streams.Consumer(ctx)
-		},
+		Open:          a.openConsumer,
 		Meter:         a.meter,
 		Dead:          deadletter.NewStore(a.js, a.streams),
 		BatchSize:     a.config.BatchSize,

@@ -2,6 +2,7 @@ package app
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -136,7 +137,7 @@ func (w *watch) meterHealth(now time.Time) openMeterHealth {
 	if failing.IsZero() {
 		return h
 	}
-	h.Detail = err.Error()
+	h.Detail = meterDetail(err)
 	if h.Status == "healthy" {
 		h.Status = "degraded"
 	}
@@ -144,6 +145,15 @@ func (w *watch) meterHealth(now time.Time) openMeterHealth {
 		h.Status = "unhealthy"
 	}
 	return h
+}
+
+// meterDetail is err without the meter's own words: they may repeat the key that
+// it was sent, and health is open to all.
+func meterDetail(err error) string {
+	if e, ok := errors.AsType[*meter.Error](err); ok && e.Status != 0 {
+		return fmt.Sprintf("the meter answered %d %s", e.Status, http.StatusText(e.Status))
+	}
+	return err.Error()
 }
 
 // statuses sorts what /health/saas says into the three states of /health.

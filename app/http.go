@@ -99,7 +99,10 @@ func (a *App) passOn(mux *http.ServeMux) {
 	if err != nil {
 		panic(err) // the configuration and meter.NewClient have checked it
 	}
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	a.onStop(transport.CloseIdleConnections)
 	proxy := &httputil.ReverseProxy{
+		Transport: transport,
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(target)
 			r.Out.Header.Del("Authorization") // ours, never the meter's business
@@ -108,8 +111,20 @@ func (a *App) passOn(mux *http.ServeMux) {
 				r.Out.Header.Set("Authorization", "Bearer "+a.meterKey)
 			}
 		},
+		// The caller's key was good, so it is ours that the meter does not like. Its
+		// own words, which may repeat that key, are not for the caller.
+		ModifyResponse: func(resp *http.Response) error {
+			switch resp.StatusCode {
+			case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired:
+				return kgents.Errorf(kgents.CodeMisconfig, "the meter does not let this program in: check OPENMETER_API_KEY")
+			}
+			return nil
+		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			receive.WriteProblem(w, r, kgents.Unavailable(5*time.Second, "the meter does not answer: try again later", err))
+			if kgents.ErrorCode(err) != kgents.CodeMisconfig {
+				err = kgents.Unavailable(5*time.Second, "the meter does not answer: try again later", err)
+			}
+			receive.WriteProblem(w, r, err)
 		},
 		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
 	}

@@ -30,7 +30,7 @@ func lockDir(dir string) (unlock func() error, err error) {
 		return nil, fmt.Errorf("the data directory %s is in use by another kgents (pid %s): stop that one, or name another with --data",
 			dir, strings.TrimSpace(string(holder)))
 	}
-	if err := errors.Join(f.Truncate(0), writePID(f)); err != nil {
+	if err := writePID(f); err != nil {
 		f.Close()
 		return nil, fmt.Errorf("can't write to the data directory: %w; name another with --data", err)
 	}
@@ -38,6 +38,9 @@ func lockDir(dir string) (unlock func() error, err error) {
 }
 
 func writePID(f *os.File) error {
+	if err := f.Truncate(0); err != nil {
+		return err
+	}
 	_, err := f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
 	return err
 }

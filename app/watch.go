@@ -75,7 +75,7 @@ func (w *watch) lookAtNATS(ctx context.Context) {
 	ensured := w.ensured
 	w.mu.Unlock()
 	if !ensured {
-		_, err := stream.Ensure(ctx, w.app.js, w.app.streams)
+		_, err := w.app.ensure(ctx)
 		ensured = err == nil
 	}
 	backlog, err := stream.ReadBacklog(ctx, w.app.js, w.app.streams)
