@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/joho/godotenv"
@@ -61,10 +62,14 @@ func Load(role Role, src Source) (Config, []Setting, error) {
 }
 
 func (src Source) lookup(role Role, v Variable) (value, from string, err error) {
-	if value, ok := src.Flags[v.Flag()]; ok {
+	value, ok := src.Flags[v.Flag()]
+	path, hasFile := src.Flags[v.Flag()+"-file"]
+	switch hasFile = hasFile && v.Secret; {
+	case ok && hasFile:
+		return "", "", fmt.Errorf("--%s and --%s-file are both set: keep one", v.Flag(), v.Flag())
+	case ok:
 		return value, "flag", nil
-	}
-	if path, ok := src.Flags[v.Flag()+"-file"]; ok && v.Secret {
+	case hasFile:
 		value, err := readSecret("--"+v.Flag()+"-file", path)
 		return value, "file", err
 	}
@@ -98,20 +103,32 @@ func (src Source) lookup(role Role, v Variable) (value, from string, err error) 
 	return v.Default(role), "default", nil
 }
 
-// readSecret reads a secret's file; a list may stand on several lines.
+// readSecret reads a secret's file; a list may stand on several lines. The error
+// shows the path only if it is absolute: else it may be the secret itself, given
+// where its file should be.
 func readSecret(name, path string) (string, error) {
+	b, err := readSmall(path)
+	if err == nil {
+		return strings.ReplaceAll(strings.TrimSpace(string(b)), "\n", ","), nil
+	}
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+		err = pathErr.Err // without the path
+	}
+	if filepath.IsAbs(path) {
+		return "", fmt.Errorf("%s=%q: %w", name, path, err)
+	}
+	return "", fmt.Errorf("%s: %w; it takes the path of a file, not the secret", name, err)
+}
+
+func readSmall(path string) ([]byte, error) {
 	info, err := os.Stat(path)
 	if err != nil {
-		return "", fmt.Errorf("%s: %w", name, err)
+		return nil, err
 	}
 	if !info.Mode().IsRegular() || info.Size() > maxSecretFile {
-		return "", fmt.Errorf("%s: %s is no file of at most %d bytes", name, path, maxSecretFile)
+		return nil, fmt.Errorf("no file of at most %d bytes", maxSecretFile)
 	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return "", fmt.Errorf("%s: %w", name, err)
-	}
-	return strings.ReplaceAll(strings.TrimSpace(string(b)), "\n", ","), nil
+	return os.ReadFile(path)
 }
 
 // ReadDotEnv reads a .env file. A file that isn't there is an empty map; the
@@ -126,7 +143,7 @@ func ReadDotEnv(path string) (map[string]string, error) {
 	}
 	defer f.Close()
 	m, err := godotenv.Parse(f)
-	if err != nil {
+	if _, nameless := m[""]; err != nil || nameless { // a last line without = parses as a value without a name
 		return nil, fmt.Errorf("%s can't be read as NAME=value lines: mend or remove it", path)
 	}
 	return m, nil

@@ -96,7 +96,7 @@ func Variables() []Variable {
 				}
 				return nil
 			},
-			get: func(c Config) string { return strings.Join(redactAll(c.NATSServers), ",") },
+			get: func(c Config) string { return redact(strings.Join(c.NATSServers, ",")) },
 		},
 		{
 			Name: "NATS_CREDS", Help: "path of a NATS credentials file",
@@ -255,18 +255,26 @@ func parseBytes(s string) (int64, error) {
 	return n * unit, nil
 }
 
-// redact hides a password in a URL.
+// redact hides the credentials in URLs, comma-separated: a password, and a user
+// without one, which NATS takes as a token. Of what can't be told apart for sure
+// it keeps only what stands behind the last @.
 func redact(raw string) string {
-	if u, err := url.Parse(raw); err == nil && u.User != nil {
-		return u.Redacted()
+	urls := strings.Split(raw, ",")
+	for i, s := range urls {
+		if !strings.Contains(s, "@") {
+			continue
+		}
+		u, err := url.Parse(strings.TrimSpace(s))
+		if err != nil || u.Host == "" || u.User == nil || strings.Contains(u.Path+u.RawQuery+u.Fragment, "@") {
+			return hidden + raw[strings.LastIndex(raw, "@"):]
+		}
+		if _, ok := u.User.Password(); !ok {
+			u.User = url.User(hidden)
+		}
+		urls[i] = u.Redacted()
 	}
-	return raw
+	return strings.Join(urls, ",")
 }
 
-func redactAll(urls []string) []string {
-	out := make([]string, len(urls))
-	for i, u := range urls {
-		out[i] = redact(u)
-	}
-	return out
-}
+// hidden stands for a credential; it is what url.URL.Redacted writes.
+const hidden = "xxxxx"
