@@ -149,7 +149,7 @@ func (s *Store) getQuery(w http.ResponseWriter, r *http.Request) error {
 	v := r.URL.Query()
 	q := meter.Query{
 		Meter: r.PathValue("meter"), WindowSize: v.Get("windowSize"), TimeZone: v.Get("windowTimeZone"),
-		Subjects: v["subject"], GroupBy: v["groupBy"],
+		Subjects: v["subject"], GroupBy: distinct(v["groupBy"]),
 	}
 	var err error
 	if q.From, err = timeParam(v, "from"); err != nil {
@@ -181,6 +181,16 @@ func (s *Store) getQuery(w http.ResponseWriter, r *http.Request) error {
 	return writeJSON(w, http.StatusOK, result)
 }
 
+// distinct drops what stands in names again: an answer of SQLite has 2,000 columns at most.
+func distinct(names []string) []string {
+	seen := map[string]bool{}
+	return slices.DeleteFunc(names, func(name string) bool {
+		again := seen[name]
+		seen[name] = true
+		return again
+	})
+}
+
 func timeParam(v url.Values, name string) (time.Time, error) {
 	text := v.Get(name)
 	if text == "" {
@@ -190,7 +200,17 @@ func timeParam(v url.Values, name string) (time.Time, error) {
 	if err != nil {
 		return time.Time{}, invalid("%s must be a time as in RFC 3339, for example 2026-01-31T09:30:00Z", name)
 	}
+	if !writable(t) {
+		return time.Time{}, invalid("%s must lie from the year 0 to 9999 in UTC", name)
+	}
 	return t, nil
+}
+
+// writable tells whether RFC 3339 can write t in UTC. A time that it could read
+// may lie beyond, by its offset.
+func writable(t time.Time) bool {
+	year := t.UTC().Year()
+	return 0 <= year && year <= 9999
 }
 
 func writeJSON(w http.ResponseWriter, status int, v any) error {

@@ -226,6 +226,10 @@ func (s *Store) putMeter(ctx context.Context, m meter.Meter) error {
 		return err
 	}
 	m.ID, m.CreatedAt, m.UpdatedAt = "", time.Time{}, time.Time{}
+	if m.EventFrom != nil {
+		from := m.EventFrom.UTC()
+		m.EventFrom = &from
+	}
 	text, err := json.Marshal(m)
 	if err != nil {
 		return err

@@ -93,6 +93,8 @@ func check(m meter.Meter) error {
 		return fmt.Errorf("meter %s counts events, so it takes no valueProperty", m.Slug)
 	case m.Aggregation != meter.Count && m.ValueProperty == "":
 		return fmt.Errorf("meter %s needs a valueProperty, for example $.amount", m.Slug)
+	case m.EventFrom != nil && !writable(*m.EventFrom):
+		return fmt.Errorf("meter %s: eventFrom must lie from the year 0 to 9999 in UTC", m.Slug)
 	}
 	if m.ValueProperty != "" {
 		if _, err := parsePath(m.ValueProperty); err != nil {

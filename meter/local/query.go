@@ -48,9 +48,6 @@ func (s *Store) Query(ctx context.Context, q meter.Query) (meter.Result, error) 
 		t := time.Unix(minuteOf(q.To)*60, 0).UTC()
 		result.To = &t
 	}
-	if from >= to {
-		return result, nil
-	}
 	windows, err := cut(from, to, q.WindowSize, q.TimeZone)
 	if err != nil {
 		return result, err
@@ -58,6 +55,9 @@ func (s *Store) Query(ctx context.Context, q meter.Query) (meter.Result, error) 
 	query, args, err := compose(d, q, windows)
 	if err != nil {
 		return result, err
+	}
+	if from >= to { // after the checks: a question is wrong or right whatever was counted
+		return result, nil
 	}
 	rows, err := s.read.QueryContext(ctx, query, args...)
 	if err != nil {
@@ -174,11 +174,13 @@ func cut(from, to int64, size, zone string) ([]window, error) {
 	return windows, nil
 }
 
-// date is midnight, or the first moment of a day that has none.
+// date is midnight, or the first moment after it where the clock leaps over
+// midnight, or over the whole day, as west of the date line in 2011.
 func date(y int, m time.Month, d int, loc *time.Location) time.Time {
 	t := time.Date(y, m, d, 0, 0, 0, 0, loc)
-	if t.Day() != time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Day() { // midnight does not exist, and time.Date took the hour before
-		t = t.Add(time.Hour)
+	day := time.Date(t.Year(), t.Month(), t.Day(), 0, 0, 0, 0, time.UTC)
+	if day.Before(time.Date(y, m, d, 0, 0, 0, 0, time.UTC)) { // time.Date took the side before the leap
+		_, t = t.ZoneBounds()
 	}
 	return t
 }

@@ -3,6 +3,8 @@ package local
 import (
 	"context"
 	"database/sql"
+	"math"
+	"strconv"
 	"time"
 
 	"github.com/kgents/kgents/meter"
@@ -65,7 +67,7 @@ func (c *counted) add(d *definition, subject string, at int64, data []byte) stri
 	if r.value.whole {
 		p.addInt(r.value.integer)
 	} else {
-		p.sumReal += r.value.real
+		p.sumReal = bounded(p.sumReal + r.value.real)
 	}
 	p.min, p.max = min(p.min, v), max(p.max, v)
 	if at >= p.latestAt {
@@ -86,12 +88,21 @@ func (p *partial) addInt(v int64) {
 	p.sumInt = v
 }
 
-const upsert = `INSERT INTO rollup (meter, minute, subject, groups, n, sum_int, sum_real, min, max, latest, latest_at)
+// bounded keeps a sum finite: infinities of both signs add up to what is no
+// number, which SQLite takes for NULL and refuses, with the whole transaction.
+func bounded(sum float64) float64 {
+	return max(-math.MaxFloat64, min(sum, math.MaxFloat64))
+}
+
+var largest = strconv.FormatFloat(math.MaxFloat64, 'g', -1, 64)
+
+var upsert = `INSERT INTO rollup (meter, minute, subject, groups, n, sum_int, sum_real, min, max, latest, latest_at)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 ON CONFLICT (meter, minute, subject, groups) DO UPDATE SET
 	n = n + excluded.n,
 	sum_int = CASE WHEN abs(sum_int + excluded.sum_int) < 2305843009213693952 THEN sum_int + excluded.sum_int ELSE excluded.sum_int END,
-	sum_real = CASE WHEN abs(sum_int + excluded.sum_int) < 2305843009213693952 THEN sum_real ELSE sum_real + sum_int END + excluded.sum_real,
+	sum_real = max(-` + largest + `, min(` + largest + `,
+		CASE WHEN abs(sum_int + excluded.sum_int) < 2305843009213693952 THEN sum_real ELSE sum_real + sum_int END + excluded.sum_real)),
 	min = min(min, excluded.min),
 	max = max(max, excluded.max),
 	latest = CASE WHEN excluded.latest_at >= latest_at THEN excluded.latest ELSE latest END,
