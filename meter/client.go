@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 const (
@@ -36,8 +37,10 @@ type Client struct {
 // Authorization. Nothing is sent until the first call.
 func NewClient(baseURL, key string) (*Client, error) {
 	u, err := url.Parse(baseURL)
-	if err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
-		return nil, errors.New("the meter's base URL must be http://host or https://host")
+	// Behind a query or a fragment the path of a request would be lost, and the
+	// page at the root would seem to take every batch.
+	if err != nil || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https") || strings.ContainsAny(baseURL, "?#") {
+		return nil, errors.New("the meter's base URL must be http://host or https://host, without a query")
 	}
 	return &Client{
 		base: strings.TrimRight(baseURL, "/"),
@@ -75,7 +78,7 @@ func (c *Client) Ingest(ctx context.Context, batch []byte) error {
 	case http.StatusOK, http.StatusAccepted, http.StatusNoContent:
 		return nil
 	}
-	return failure(resp)
+	return c.failure(resp)
 }
 
 // Query returns a meter's values.
@@ -132,7 +135,7 @@ func (c *Client) CreateMeter(ctx context.Context, m Meter) error {
 	if resp.StatusCode/100 == 2 || resp.StatusCode == http.StatusConflict {
 		return nil
 	}
-	return failure(resp)
+	return c.failure(resp)
 }
 
 // Ping tells whether the meter answers under our key.
@@ -145,7 +148,7 @@ func (c *Client) Ping(ctx context.Context) error {
 	if resp.StatusCode/100 == 2 {
 		return nil
 	}
-	return failure(resp)
+	return c.failure(resp)
 }
 
 func (c *Client) get(ctx context.Context, path string, query url.Values, out any) error {
@@ -155,7 +158,7 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, out any
 	}
 	defer finish(resp)
 	if resp.StatusCode != http.StatusOK {
-		return failure(resp)
+		return c.failure(resp)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
@@ -195,9 +198,11 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 
 // failure reads an answer that is no success: a problem document, or whatever
 // text came.
-func failure(resp *http.Response) error {
+func (c *Client) failure(resp *http.Response) error {
 	e := &Error{Status: resp.StatusCode, Class: classOf(resp.StatusCode), RetryAfter: retryAfter(resp.Header, time.Now())}
-	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxDetail)) // what came is better than nothing
+	// What came is better than nothing. A key that begins before the cut is read
+	// to its end, so that it is found.
+	body, _ := io.ReadAll(io.LimitReader(resp.Body, maxDetail+int64(len(c.key))))
 	var problem struct{ Title, Detail string }
 	switch err := json.Unmarshal(body, &problem); {
 	case err == nil && problem.Detail != "":
@@ -206,6 +211,15 @@ func failure(resp *http.Response) error {
 		e.Detail = problem.Title
 	default:
 		e.Detail = strings.ToValidUTF8(strings.TrimSpace(string(body)), "\uFFFD")
+	}
+	if c.key != "" {
+		e.Detail = strings.ReplaceAll(e.Detail, c.key, "[key]") // some servers repeat what they were sent
+	}
+	if n := maxDetail; len(e.Detail) > n {
+		for !utf8.RuneStart(e.Detail[n]) {
+			n--
+		}
+		e.Detail = e.Detail[:n]
 	}
 	return e
 }
