@@ -12,6 +12,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 	"unicode/utf8"
@@ -70,10 +71,9 @@ func New(event []byte, reason Reason, status int, detail string, first, last tim
 		l.Event, l.Truncated = event[:stream.MaxBodyBytes], true
 	}
 	var head struct{ Source, ID, Type, Subject string }
-	if json.Unmarshal(event, &head) == nil {
-		l.Source, l.ID = cut(head.Source, kgents.MaxSourceBytes), cut(head.ID, kgents.MaxIDBytes)
-		l.Type, l.Subject = cut(head.Type, kgents.MaxTypeBytes), cut(head.Subject, kgents.MaxSubjectBytes)
-	}
+	_ = json.Unmarshal(event, &head) // one name of the wrong type doesn't hide the others
+	l.Source, l.ID = cut(head.Source, kgents.MaxSourceBytes), cut(head.ID, kgents.MaxIDBytes)
+	l.Type, l.Subject = cut(head.Type, kgents.MaxTypeBytes), cut(head.Subject, kgents.MaxSubjectBytes)
 	return l
 }
 
@@ -82,10 +82,12 @@ func cut(s string, n int) string {
 	if len(s) <= n {
 		return s
 	}
-	for n > 0 && !utf8.RuneStart(s[n]) {
-		n--
+	for i := n; i > n-utf8.UTFMax; i-- {
+		if utf8.RuneStart(s[i]) {
+			return s[:i]
+		}
 	}
-	return s[:n]
+	return s[:n] // no UTF-8, so there is no rune to spare
 }
 
 // Store is the stream of dead letters.
@@ -120,6 +122,9 @@ func Parse(h nats.Header, event []byte) (Letter, error) {
 	var l Letter
 	if err := json.Unmarshal([]byte(h.Get(header)), &l); err != nil {
 		return Letter{}, fmt.Errorf("the message is no dead letter: %w", err)
+	}
+	if l.Reason == "" {
+		return Letter{}, errors.New("the message is no dead letter: it gives no reason")
 	}
 	l.Event = event
 	return l, nil
