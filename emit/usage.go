@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -35,7 +36,7 @@ func Usage(m UsageMix) (Source, error) {
 		switch t {
 		case "agent.tokens", "town.interaction", "api.request":
 		default:
-			return nil, fmt.Errorf("there is no usage of type %q: choose from %v", t, UsageTypes)
+			return nil, fmt.Errorf("there is no usage of type %q: choose from %s", t, strings.Join(UsageTypes, ", "))
 		}
 	}
 	r, _ := m.random()

@@ -208,18 +208,30 @@ func Money(minor float64, currency string) string {
 	return sign + group(whole[:at]) + "." + whole[at:] + " " + code
 }
 
-// Duration writes d with three digits that mean something.
+// Duration writes d with three digits that mean something: 1.23ms, 12.3ms, 1.20s.
 func Duration(d time.Duration) string {
-	switch {
-	case d < time.Microsecond:
+	if d < time.Microsecond {
 		return d.String()
+	}
+	step := time.Nanosecond
+	for step < time.Second && d >= 1000*step {
+		step *= 10
+	}
+	d = d.Round(step) // before the unit is chosen: 999.9ms is 1.00s
+	unit, name := time.Second, "s"
+	switch {
 	case d < time.Millisecond:
-		return d.Round(10 * time.Nanosecond).String()
+		unit, name = time.Microsecond, "µs"
 	case d < time.Second:
-		return d.Round(10 * time.Microsecond).String()
-	case d < time.Minute:
-		return d.Round(10 * time.Millisecond).String()
-	default:
+		unit, name = time.Millisecond, "ms"
+	case d >= time.Minute:
 		return d.Round(time.Second).String()
 	}
+	decimals := 2
+	if d >= 100*unit {
+		decimals = 0
+	} else if d >= 10*unit {
+		decimals = 1
+	}
+	return strconv.FormatFloat(float64(d)/float64(unit), 'f', decimals, 64) + name
 }

@@ -196,6 +196,9 @@ func (v *run) publish() (reason string) {
 		req.Header.Set("Authorization", "Bearer "+v.Key)
 		resp, err := http.DefaultClient.Do(req)
 		if err != nil {
+			if errors.Is(err, context.DeadlineExceeded) && v.ctx.Err() != nil {
+				err = errors.New("the time was up")
+			}
 			reason = v.heard(reason, "no answer: "+err.Error())
 			return false
 		}

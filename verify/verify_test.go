@@ -347,6 +347,20 @@ func TestNothingAnswers(t *testing.T) {
 	}
 }
 
+// An answer that the time was too short for is not told in the words of a library.
+func TestTimeIsUp(t *testing.T) {
+	f := newFake(t)
+	ctx, cancel := context.WithDeadline(t.Context(), time.Now())
+	defer cancel()
+	r, err := verify.Run(ctx, verify.Target{URL: f.URL, Key: key}, func(s verify.Stage) { t.Errorf("told of %v", s) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Stuck != "publish" || r.Reason != "no answer: the time was up" {
+		t.Errorf("the result is %+v", r)
+	}
+}
+
 // A run that is cancelled before it began sends nothing, and says so.
 func TestCancelledBefore(t *testing.T) {
 	f := newFake(t)
