@@ -4,6 +4,7 @@ import "github.com/prometheus/client_golang/prometheus"
 
 type metrics struct {
 	messages, events, repeated prometheus.Counter
+	spooled, drained           prometheus.Counter
 	errors, refused            *prometheus.CounterVec
 	latency, batch             prometheus.Histogram
 }
@@ -21,6 +22,14 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 		repeated: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "kgents_nats_messages_repeated_total",
 			Help: "Messages that JetStream held already: a retry after an unknown outcome.",
+		}),
+		spooled: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "kgents_spool_messages_taken_total",
+			Help: "Messages that local disk took while NATS was away.",
+		}),
+		drained: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "kgents_spool_messages_drained_total",
+			Help: "Messages of the local disk that NATS has acknowledged since.",
 		}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kgents_nats_publish_errors_total",
@@ -44,9 +53,9 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, r := range []string{"timeout", "no_stream", "refused", "connection"} {
 		m.errors.WithLabelValues(r)
 	}
-	for _, r := range []string{"circuit_open", "queue_full"} {
+	for _, r := range []string{"circuit_open", "queue_full", "spool_full", "spool_failed"} {
 		m.refused.WithLabelValues(r)
 	}
-	reg.MustRegister(m.messages, m.events, m.repeated, m.errors, m.refused, m.latency, m.batch)
+	reg.MustRegister(m.messages, m.events, m.repeated, m.spooled, m.drained, m.errors, m.refused, m.latency, m.batch)
 	return m
 }

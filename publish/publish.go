@@ -6,10 +6,12 @@
 // message, so calls that arrive while a sync is under way share the next
 // message. A call waits for one sync under way and then its own.
 //
-// When NATS is away, calls fail with kgents.CodeUnavailable: after the time of
-// an attempt at first, at once when the circuit breaker is open. An event of a
-// failed call may still have become durable; its identity and the message's
-// Nats-Msg-Id make sending it again harmless.
+// When NATS is away, messages go to the spool on local disk, if there is one, and
+// from there to NATS when it is back, under the same Nats-Msg-Id. Without a spool,
+// or past its bound, calls fail with kgents.CodeUnavailable: after the time of an
+// attempt at first, at once when the circuit breaker is open. An event of a failed
+// call may still have become durable; its identity and the message's Nats-Msg-Id
+// make sending it again harmless.
 package publish
 
 import (
@@ -25,6 +27,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kgents/kgents"
+	"github.com/kgents/kgents/publish/spool"
 	"github.com/kgents/kgents/stream"
 )
 
@@ -59,6 +62,7 @@ type Config struct {
 	Sender     Sender
 	Stream     string       // the stream that must take the messages
 	MaxPayload func() int64 // the server's limit, 0 or less while unknown
+	Spool      *spool.Spool // nil: calls fail while NATS is away
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -71,6 +75,7 @@ type Publisher struct {
 	log        *slog.Logger
 	metrics    *metrics
 	breaker    *Breaker
+	spool      *spooler // nil without a spool
 
 	mu     sync.Mutex
 	ready  sync.Cond // parts is not empty, or closed
@@ -106,10 +111,16 @@ func New(c Config) *Publisher {
 		breaker: newBreaker(c.Log, c.Registerer),
 		ended:   make(chan struct{}),
 	}
+	if c.Spool != nil {
+		p.spool = startSpooler(p, c.Spool)
+	}
 	p.ready.L = &p.mu
 	go p.loop()
 	return p
 }
+
+// Spooling tells whether there is a spool to fall back on.
+func (p *Publisher) Spooling() bool { return p.spool != nil }
 
 // Breaker is the circuit breaker in front of NATS, for health.
 func (p *Publisher) Breaker() *Breaker { return p.breaker }
@@ -121,7 +132,7 @@ func (p *Publisher) Publish(ctx context.Context, events []kgents.Event) error {
 	if len(events) == 0 {
 		return nil
 	}
-	if wait, open := p.breaker.Open(); open {
+	if wait, open := p.breaker.Open(); open && p.spool == nil {
 		p.metrics.refused.WithLabelValues("circuit_open").Inc()
 		return kgents.Unavailable(wait, "the event store can't be reached: send it again later", nil)
 	}
@@ -150,6 +161,9 @@ func (p *Publisher) Close() {
 	p.ready.Signal()
 	p.mu.Unlock()
 	<-p.ended
+	if p.spool != nil {
+		p.spool.stop()
+	}
 }
 
 // limit is how many bytes a message's body may have.
@@ -211,7 +225,11 @@ func (p *Publisher) loop() {
 		if len(events) == 0 { // every caller has gone
 			continue
 		}
-		err := p.send(stream.Encode(events, batch[0].call.received), len(events))
+		msg := stream.Encode(events, batch[0].call.received)
+		err := p.send(msg, len(events))
+		if err != nil && p.spool != nil {
+			err = p.spool.take(msg, err)
+		}
 		for _, part := range batch {
 			part.call.done(err)
 		}
