@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -205,11 +206,11 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for late := time.After(time.Minute); !ok(); {
+	for late := time.After(30 * time.Second); !ok(); {
 		select {
 		case <-tick.C:
 		case <-late:
-			t.Fatalf("a minute has passed without this: %s", what)
+			t.Fatalf("30 s have passed without this: %s", what)
 		}
 	}
 }
@@ -559,6 +560,21 @@ func TestMeterRole(t *testing.T) {
 	wantProblem(t, p.send(p.request("POST", "/webhooks/stripe", "{}")), http.StatusNotFound)
 }
 
+// freePort is below the range from which systems choose ports, so nobody takes it
+// by chance before it is used.
+func freePort(t *testing.T) int {
+	t.Helper()
+	for range 100 {
+		port := 20_000 + rand.IntN(10_000)
+		if l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port)); err == nil {
+			l.Close()
+			return port
+		}
+	}
+	t.Fatal("no port is free")
+	return 0
+}
+
 // What the user can get wrong is one line that names the thing, and a start that
 // fails gives back all it had.
 func TestStartRefuses(t *testing.T) {
@@ -587,7 +603,7 @@ func TestStartRefuses(t *testing.T) {
 		},
 		{
 			"host of another machine", func(_ *testing.T, c *config.Config) { c.APIHost = "192.0.2.1" },
-			[]string{"192.0.2.1:0", "--api-host"},
+			[]string{"192.0.2.1:", "--api-host"},
 		},
 		{
 			"data directory of a running one", func(_ *testing.T, c *config.Config) { c.DataDir = holder.Config().DataDir },
@@ -633,6 +649,7 @@ func TestStartRefuses(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			before := goleak.IgnoreCurrent()
 			c := settings(t, config.RoleUp, nil)
+			c.APIPort = freePort(t)
 			good := c
 			test.spoil(t, &c)
 			a, err := app.Start(t.Context(), config.RoleUp, c, slog.New(slog.DiscardHandler))
@@ -662,17 +679,28 @@ func TestStartRefuses(t *testing.T) {
 // Stop finishes what is under way and takes nothing new.
 func TestStopDrains(t *testing.T) {
 	before := goleak.IgnoreCurrent()
-	t.Run("", func(t *testing.T) { // its servers are gone when the goroutines are counted
+	t.Run("a request under way", func(t *testing.T) { // its servers are gone when the goroutines are counted
 		entered, release := make(chan struct{}), make(chan struct{})
+		meter := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.URL.RawQuery == "slow" {
+				close(entered)
+				<-release
+			}
+			_, _ = w.Write([]byte("[]"))
+		}))
+		var connections atomic.Int64
+		meter.Config.ConnState = func(_ net.Conn, s http.ConnState) {
+			switch s {
+			case http.StateNew:
+				connections.Add(1)
+			case http.StateClosed:
+				connections.Add(-1)
+			}
+		}
+		meter.Start()
+		t.Cleanup(meter.Close)
 		p := start(t, config.RoleAPI, settings(t, config.RoleAPI, map[string]string{
-			"NATS_SERVERS": "nats://" + natsServer(t, true),
-			"OPENMETER_BASE_URL": remoteMeter(t, func(w http.ResponseWriter, r *http.Request) {
-				if r.URL.RawQuery == "slow" {
-					close(entered)
-					<-release
-				}
-				_, _ = w.Write([]byte("[]"))
-			}),
+			"NATS_SERVERS": "nats://" + natsServer(t, true), "OPENMETER_BASE_URL": meter.URL,
 		}))
 		p.ready()
 		slow, failed := make(chan answer, 1), make(chan error, 1)
@@ -710,6 +738,7 @@ func TestStopDrains(t *testing.T) {
 			t.Errorf("the request under way was cut: %v", err)
 		}
 		<-stopped
+		eventually(t, "no connection to the meter is left", func() bool { return connections.Load() == 0 })
 		select {
 		case err := <-p.Failed():
 			t.Errorf("a stop is no failure: %v", err)
