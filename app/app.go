@@ -31,13 +31,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kgents/kgents/admit"
+	"github.com/kgents/kgents/admit/fallback"
 	"github.com/kgents/kgents/admit/memory"
+	"github.com/kgents/kgents/admit/redis"
 	"github.com/kgents/kgents/config"
 	"github.com/kgents/kgents/consume"
 	"github.com/kgents/kgents/consume/deadletter"
 	"github.com/kgents/kgents/meter"
 	"github.com/kgents/kgents/meter/local"
 	"github.com/kgents/kgents/publish"
+	"github.com/kgents/kgents/publish/spool"
 	"github.com/kgents/kgents/receive"
 	"github.com/kgents/kgents/stream"
 	"github.com/kgents/kgents/telemetry"
@@ -62,18 +65,20 @@ type App struct {
 	failed   chan error // the HTTP server ended by itself
 	release  []func()   // in order of acquisition
 
-	nats      *nats.Conn
-	js        jetstream.JetStream
-	streams   stream.Config
-	ensuring  chan struct{} // held while streams and consumer are made
-	meter     *meter.Client
-	meterURL  string
-	meterKey  string
-	meterWeb  http.Handler // of the meter role
-	publisher *publish.Publisher
-	edge      *receive.Edge
-	sink      *consume.Sink
-	watch     *watch
+	nats       *nats.Conn
+	js         jetstream.JetStream
+	streams    stream.Config
+	ensuring   chan struct{} // held while streams and consumer are made
+	meter      *meter.Client
+	meterURL   string
+	meterKey   string
+	meterWeb   http.Handler // of the meter role
+	publisher  *publish.Publisher
+	spool      *spool.Spool    // nil without one
+	identities *fallback.Store // nil without Redis
+	edge       *receive.Edge
+	sink       *consume.Sink
+	watch      *watch
 }
 
 // Start runs a role and returns when it serves. A mistake of the user's, such as
@@ -215,6 +220,9 @@ func (a *App) startNATS(ctx context.Context) error {
 
 // ensure makes the streams.
 func (a *App) ensure(ctx context.Context) (streams stream.Streams, err error) {
+	if err := a.connected(); err != nil {
+		return streams, err
+	}
 	err = a.alone(ctx, func() error {
 		streams, err = stream.Ensure(ctx, a.js, a.streams)
 		return err
@@ -224,6 +232,9 @@ func (a *App) ensure(ctx context.Context) (streams stream.Streams, err error) {
 
 // openConsumer makes the streams and the consumer.
 func (a *App) openConsumer(ctx context.Context) (consumer jetstream.Consumer, err error) {
+	if err := a.connected(); err != nil {
+		return nil, err
+	}
 	err = a.alone(ctx, func() error {
 		streams, err := stream.Ensure(ctx, a.js, a.streams)
 		if err == nil {
@@ -232,6 +243,14 @@ func (a *App) openConsumer(ctx context.Context) (consumer jetstream.Consumer, er
 		return err
 	})
 	return consumer, err
+}
+
+// connected says in plain words what the client library says otherwise.
+func (a *App) connected() error {
+	if a.nats.Status() == nats.CONNECTED {
+		return nil
+	}
+	return fmt.Errorf("NATS does not answer at %s", a.config.Public("NATS_SERVERS"))
 }
 
 // alone runs one f at a time: nats-server 2.15.2 reads a stream's settings
@@ -347,12 +366,56 @@ func (a *App) startSink(context.Context) error {
 	return nil
 }
 
+// openSpool opens the directory where events wait while NATS is away. It is nil
+// when there is none.
+func (a *App) openSpool() (*spool.Spool, error) {
+	dir := a.config.SpoolDir
+	if dir == "" && a.role == config.RoleUp {
+		dir = filepath.Join(a.config.DataDir, "spool")
+	}
+	if dir == "" || a.config.SpoolBytes == 0 {
+		return nil, nil
+	}
+	unlock, err := lockDir(dir)
+	if err != nil {
+		return nil, fmt.Errorf("SPOOL_DIR: %w", err)
+	}
+	a.onStop(func() { _ = unlock() })
+	a.spool, err = spool.Open(spool.Config{Dir: dir, MaxBytes: a.config.SpoolBytes, Log: a.log, Registerer: a.reg})
+	if err != nil {
+		return nil, err
+	}
+	a.onStop(func() { _ = a.spool.Close() })
+	return a.spool, nil
+}
+
+// openIdentities opens the store of identities: Redis, with memory to fall back
+// on, or memory alone.
+func (a *App) openIdentities() (admit.Store, error) {
+	if a.config.RedisURL == "" {
+		return memory.New(memory.DefaultCapacity), nil
+	}
+	shared, err := redis.New(a.config.RedisURL, redis.DefaultTimeout)
+	if err != nil {
+		return nil, fmt.Errorf("REDIS_URL: %w", err)
+	}
+	a.identities = fallback.New(shared, a.log, a.reg)
+	return a.identities, nil
+}
+
 func (a *App) startAPI(context.Context) error {
+	disk, err := a.openSpool()
+	if err != nil {
+		return err
+	}
 	a.publisher = publish.New(publish.Config{
-		Sender: a.js, Stream: a.streams.Name, MaxPayload: a.nats.MaxPayload, Log: a.log, Registerer: a.reg,
+		Sender: a.js, Stream: a.streams.Name, MaxPayload: a.nats.MaxPayload, Spool: disk, Log: a.log, Registerer: a.reg,
 	})
 	a.onStop(a.publisher.Close)
-	store := memory.New(memory.DefaultCapacity)
+	store, err := a.openIdentities()
+	if err != nil {
+		return err
+	}
 	a.onStop(func() { _ = store.Close() })
 	gate := admit.New(store, a.publisher, a.log, a.reg)
 	a.edge = receive.New(receive.Config{

@@ -44,6 +44,7 @@ type natsHealth struct {
 	Status  string `json:"status"` // healthy, disconnected, circuit_open or disabled
 	Mode    string `json:"mode,omitempty"`
 	Circuit string `json:"circuit,omitempty"`
+	Spooled int    `json:"spooled_events,omitempty"` // on local disk, waiting
 	Detail  string `json:"detail,omitempty"`
 }
 
@@ -84,6 +85,12 @@ func (w *watch) saas(now time.Time) saas {
 		OpenMeter: openMeterHealth{Status: "disabled"},
 		Redis:     redisHealth{Status: "disabled", Detail: "identities are kept in memory"},
 	}
+	if store := w.app.identities; store != nil {
+		s.Redis = redisHealth{Status: "healthy"}
+		if st := store.Status(); st.Away {
+			s.Redis = redisHealth{Status: "fallback", Detail: "identities are kept in memory until Redis is back: " + st.Err.Error()}
+		}
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.app.nats != nil {
@@ -115,6 +122,18 @@ func (w *watch) natsHealth() natsHealth {
 		h.Status, h.Detail = "disconnected", "the connection is being made again"
 	} else if !w.ensured && h.Status == "healthy" && !w.seen.IsZero() {
 		h.Status, h.Detail = "disconnected", "connected, but JetStream does not answer for the stream "+w.app.streams.Name
+	}
+	if w.app.spool == nil {
+		return h
+	}
+	if h.Status != "healthy" {
+		h.Mode, h.Detail = "fallback", h.Detail+"; events go to local disk meanwhile"
+		if h.Status == "circuit_open" {
+			h.Detail = "events go to local disk until NATS is back"
+		}
+	}
+	if waiting := w.app.spool.Status(); waiting.Messages > 0 {
+		h.Spooled = waiting.Events
 	}
 	return h
 }
@@ -159,8 +178,15 @@ func meterDetail(err error) string {
 // statuses sorts what /health/saas says into the three states of /health.
 func (s saas) statuses() []string {
 	out := []string{healthOK}
-	if s.NATS.Status == "disconnected" || s.NATS.Status == "circuit_open" {
+	switch {
+	case s.NATS.Status != "disconnected" && s.NATS.Status != "circuit_open":
+	case s.NATS.Mode == "fallback":
+		out = append(out, healthDegraded) // events are safe on local disk
+	default:
 		out = append(out, healthError) // nothing can be made durable
+	}
+	if s.Redis.Status == "fallback" {
+		out = append(out, healthDegraded) // replicas don't see each other's identities
 	}
 	if s.OpenMeter.Status == "degraded" || s.OpenMeter.Status == "unhealthy" {
 		out = append(out, healthDegraded) // events are safe, only late
@@ -213,13 +239,13 @@ func (w *watch) serveSaaS(rw http.ResponseWriter, _ *http.Request) {
 	writeJSON(rw, http.StatusOK, w.saas(time.Now()))
 }
 
-// serveReady answers 200 when requests make sense here: not while stopping, and
-// not before NATS was reached for the first time. A NATS that goes away later
+// serveReady answers 200 when requests make sense here: not while stopping, and,
+// without a spool, not before NATS was reached for the first time. A NATS that goes away later
 // does not take the pods out of service: their 503 tells a client more than a
 // refused connection.
 func (w *watch) serveReady(rw http.ResponseWriter, r *http.Request) {
 	w.mu.Lock()
-	started := w.app.nats == nil || w.ensured
+	started := w.app.nats == nil || w.app.spool != nil || w.ensured
 	w.mu.Unlock()
 	switch {
 	case w.app.stopping.Load():

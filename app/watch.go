@@ -11,9 +11,11 @@ import (
 	"github.com/kgents/kgents/stream"
 )
 
-// How often the dependencies are looked at, and how long a look may take.
+// How often NATS is looked at, every which time the meter too, and how long a look
+// may take.
 const (
-	watchEvery   = 5 * time.Second
+	watchEvery   = time.Second
+	meterEvery   = 5
 	watchTimeout = 3 * time.Second
 )
 
@@ -42,8 +44,8 @@ func (a *App) startWatch() {
 		defer close(done)
 		tick := time.NewTicker(watchEvery)
 		defer tick.Stop()
-		for {
-			w.look(ctx)
+		for n := 0; ; n++ {
+			w.look(ctx, n%meterEvery == 0)
 			select {
 			case <-ctx.Done():
 				return
@@ -54,14 +56,14 @@ func (a *App) startWatch() {
 	a.onStop(func() { cancel(); <-done })
 }
 
-func (w *watch) look(ctx context.Context) {
+func (w *watch) look(ctx context.Context, meterToo bool) {
 	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
 	defer cancel()
 	var looks sync.WaitGroup
 	if w.app.js != nil {
 		looks.Go(func() { w.lookAtNATS(ctx) })
 	}
-	if w.app.meter != nil {
+	if w.app.meter != nil && meterToo {
 		looks.Go(func() { w.lookAtMeter(ctx) })
 	}
 	looks.Wait()

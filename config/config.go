@@ -15,6 +15,7 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -52,6 +53,10 @@ type Config struct {
 	Replicas    int   // copies of the stream
 	StreamBytes int64 // bound of the stream on disk, 0 = only the server's own
 
+	SpoolDir   string // where events wait while NATS is away
+	SpoolBytes int64  // its bound, 0 = no spool
+	RedisURL   string // empty = identities in memory
+
 	OpenMeterBaseURL string // empty = the embedded meter
 	OpenMeterAPIKey  string
 	BatchSize        int           // events that trigger a flush
@@ -88,6 +93,9 @@ func (c Config) Validate(role Role) error {
 	var p problems
 	if (c.NATSTLSCert == "") != (c.NATSTLSKey == "") {
 		p.add("NATS_TLS_CERT and NATS_TLS_KEY go together: set both or none")
+	}
+	if u := c.RedisURL; u != "" && !strings.HasPrefix(u, "redis://") && !strings.HasPrefix(u, "rediss://") {
+		p.add("REDIS_URL is no address of Redis: use redis://user:password@host:6379/0, or rediss:// for TLS")
 	}
 	switch role {
 	case RoleUp:

@@ -77,6 +77,7 @@ var everything = vars{
 	"OPENMETER_BASE_URL": "https://meter.test/root/", "OPENMETER_API_KEY": "om-key",
 	"OPENMETER_BATCH_SIZE": "250", "OPENMETER_FLUSH_INTERVAL": "500ms", "METERS_FILE": "meters.yaml",
 	"STRIPE_WEBHOOK_SECRET": "whsec_new,whsec_old",
+	"SPOOL_DIR":             "/var/spool/kgents", "SPOOL_MAX_BYTES": "2GiB", "REDIS_URL": "rediss://app:hush@redis.test:6380/3",
 }
 
 func TestEveryVariableReachesItsField(t *testing.T) {
@@ -91,6 +92,7 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		NATSServers: []string{"nats://user:hush@n1.test:4222", "tls://n2.test:4222"}, NATSCreds: "/etc/nats.creds",
 		NATSTLSCA: "/etc/ca.pem", NATSTLSCert: "/etc/cert.pem", NATSTLSKey: "/etc/key.pem",
 		StreamName: "other_Stream-1", StreamBytes: 20 << 30, Replicas: 5,
+		SpoolDir: "/var/spool/kgents", SpoolBytes: 2 << 30, RedisURL: "rediss://app:hush@redis.test:6380/3",
 		OpenMeterBaseURL: "https://meter.test/root", OpenMeterAPIKey: "om-key",
 		BatchSize: 250, FlushInterval: 500 * time.Millisecond, MetersFile: "meters.yaml",
 		WebhookSecrets: []string{"whsec_new", "whsec_old"},
@@ -110,7 +112,7 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	cluster := config.Config{
 		APIHost: "0.0.0.0", APIPort: 8000, LogLevel: slog.LevelInfo,
-		StreamName: "kgent-events", Replicas: 3, BatchSize: 100, FlushInterval: time.Second,
+		StreamName: "kgent-events", Replicas: 3, BatchSize: 100, FlushInterval: time.Second, SpoolBytes: 1 << 30,
 	}
 	// On one's own machine nobody else is let in, and there are no three servers.
 	up := cluster

@@ -151,6 +151,25 @@ func Variables() []Variable {
 			get: func(c Config) string { return strconv.Itoa(c.Replicas) },
 		},
 		{
+			Name: "SPOOL_DIR", Help: "directory where events wait while NATS is away; empty = 'spool' in the data directory in 'kgents up', else they are refused with 503",
+			set: func(c *Config, s string) error { c.SpoolDir = s; return nil },
+			get: func(c Config) string { return c.SpoolDir },
+		},
+		{
+			Name: "SPOOL_MAX_BYTES", dflt: "1GiB", Help: "bound of that directory; past it events are refused with 503; 0 = no spool",
+			set: func(c *Config, s string) error {
+				n, err := parseBytes(s)
+				c.SpoolBytes = n
+				return err
+			},
+			get: func(c Config) string { return strconv.FormatInt(c.SpoolBytes, 10) },
+		},
+		{
+			Name: "REDIS_URL", Secret: true, Help: "where replicas share the identities of events: redis:// or rediss://, with user, password and database; empty = in memory",
+			set: func(c *Config, s string) error { c.RedisURL = s; return nil },
+			get: func(c Config) string { return c.RedisURL },
+		},
+		{
 			Name: "OPENMETER_BASE_URL", Help: "root of the OpenMeter API; empty = the embedded meter",
 			set: func(c *Config, s string) error {
 				if s != "" {

@@ -35,6 +35,9 @@ func Connect(r Remote, name string, log *slog.Logger) (*nats.Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("NATS: %w", err)
 	}
+	if nc.Status() != nats.CONNECTED {
+		log.Warn("NATS does not answer, trying until it does")
+	}
 	return nc, nil
 }
 
