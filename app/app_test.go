@@ -182,6 +182,7 @@ type saas struct {
 	Status string `json:"status"`
 	NATS   struct {
 		Status, Mode, Circuit, Detail string
+		Spooled                       int `json:"spooled_events"`
 	} `json:"nats"`
 	OpenMeter struct {
 		Status   string
@@ -206,11 +207,11 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
-	for late := time.After(30 * time.Second); !ok(); {
+	for late := time.After(time.Minute); !ok(); {
 		select {
 		case <-tick.C:
 		case <-late:
-			t.Fatalf("30 s have passed without this: %s", what)
+			t.Fatalf("a minute has passed without this: %s", what)
 		}
 	}
 }
