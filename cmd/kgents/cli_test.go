@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/spf13/cobra"
 	"go.uber.org/goleak"
 
@@ -132,7 +133,29 @@ func TestWrongCommandLine(t *testing.T) {
 		{"emit usage --customers 0", []string{"--customers must be from 1 to 1000000"}},
 		{"emit usage --concurrency 0", []string{"--concurrency must be from 1 to 1024"}},
 		{"emit usage --batch 0", []string{"--batch must be from 1 to 10000"}},
-		{"emit usage --rate -1", []string{"--rate, --retries and --over must not be negative"}},
+		{"emit usage --rate -1", []string{": --rate must not be negative"}},
+		{"emit usage --retries -1", []string{": --retries must not be negative"}},
+		{"emit usage --over -1s", []string{": --over must not be negative"}},
+		{"emit usage --duration -1s", []string{": --duration must not be negative"}},
+		{"emit usage --timeout 0", []string{"--timeout must be more than 0"}},
+		{"emit stripe --timeout -1s", []string{"--timeout must be more than 0"}},
+		{"emit usage --type nope", []string{`"nope"`, "choose from agent.tokens, town.interaction, api.request"}},
+		{"up --data=", []string{"--data", "name a directory"}},
+		{"usage --data=", []string{"--data", "name a directory"}},
+		{"verify --url foo", []string{`: --url "foo" is no URL: use for example http://127.0.0.1:8000`}},
+		{"usage --url foo", []string{`: --url "foo" is no URL: use for example http://127.0.0.1:8000`}},
+		{"emit usage --url http://", []string{`: --url "http://" is no URL: use for example http://127.0.0.1:8000`}},
+		{"emit stripe --url host:1", []string{`: --url "host:1" is no URL`}},
+		{"usage --url someone:hunter2@host", []string{`: --url "…@host" is no URL`}},
+		{"verify extra", []string{`'kgents verify' takes no arguments, not "extra"`, "see 'kgents verify --help'"}},
+		{"usage extra", []string{"'kgents usage' takes no arguments"}},
+		{"config extra", []string{"'kgents config' takes no arguments"}},
+		{"emit usage extra", []string{"'kgents emit usage' takes no arguments"}},
+		{"up extra", []string{"'kgents up' takes no arguments"}},
+		{"completion tcsh", []string{`no completions for "tcsh"`, "use bash, zsh, fish or powershell"}},
+		{"usage --since 7x", []string{"--since", "use for example 90m, 24h or 7d"}},
+		{"usage --since 1.5d", []string{"--since", "use for example 90m, 24h or 7d"}},
+		{"usage --since 65535d2000000h", []string{"--since", "use for example 90m, 24h or 7d"}},
 		{"emit usage --output xml", []string{`--output "xml"`, "use table or json"}},
 		{"usage --output xml", []string{`--output "xml"`, "use table, json or csv"}},
 		{"usage --since 10s", []string{"--since must be at least 1m"}},
@@ -140,7 +163,7 @@ func TestWrongCommandLine(t *testing.T) {
 		{"verify --timeout 0s", []string{"--timeout must be more than 0"}},
 		{"verify --output xml", []string{`--output "xml"`, "use table or json"}},
 		{"version --output xml", []string{`--output "xml"`, "use table or json"}},
-		{"version extra", []string{`"extra"`}},
+		{"version extra", []string{"'kgents version' takes no arguments"}},
 		{"config --output xml", []string{`--output "xml"`, "use table or json"}},
 		{"config --role boss", []string{`--role "boss"`, "use up, api, sink or meter"}},
 		{"completion", nil}, // shows its help
@@ -171,9 +194,11 @@ func TestVersion(t *testing.T) {
 	if got["go"] != runtime.Version() || got["version"] == "" || got["revision"] == "" || len(got) != 3 {
 		t.Errorf("got %v", got)
 	}
-	code, out, _ = kgents(t, "version")
-	if code != 0 || out != "kgents "+got["version"]+" ("+got["revision"][:min(12, len(got["revision"]))]+", "+got["go"]+")\n" {
-		t.Errorf("code %d, stdout %q", code, out)
+	for _, arg := range []string{"version", "--version"} {
+		code, out, _ = kgents(t, arg)
+		if code != 0 || out != "kgents "+got["version"]+" ("+got["revision"][:min(12, len(got["revision"]))]+", "+got["go"]+")\n" {
+			t.Errorf("%s: code %d, stdout %q", arg, code, out)
+		}
 	}
 }
 
@@ -230,8 +255,8 @@ func TestConfigShowsNoSecret(t *testing.T) {
 				if err := json.Unmarshal([]byte(out), &rows); err != nil {
 					t.Fatal(err)
 				}
-				if len(rows) != len(config.Variables()) {
-					t.Errorf("%d settings of %d", len(rows), len(config.Variables()))
+				if want := len(config.Variables()) + 1; len(rows) != want { // --data, too
+					t.Errorf("%d settings of %d", len(rows), want)
 				}
 				for _, r := range rows {
 					if r.Secret && (r.Value != "set" || r.From != from) {
@@ -253,6 +278,62 @@ func TestConfigWithoutSecrets(t *testing.T) {
 	for _, r := range rows {
 		if r.From != "default" || r.Secret && r.Value != "not set" {
 			t.Errorf("got %+v", r)
+		}
+	}
+}
+
+// What `up` made and keeps in its data directory is in force, and shows so.
+func TestConfigShowsWhatUpMade(t *testing.T) {
+	alone(t)
+	t.Setenv("STRIPE_WEBHOOK_SECRET", "whsec_x") // wins over what is kept
+	dir := t.TempDir()
+	if _, err := new(config.Config).EnsureSecrets(dir); err != nil {
+		t.Fatal(err)
+	}
+	for role, want := range map[string][]configured{
+		"up": {
+			{"API_KEYS", "set", "data directory", true},
+			{"STRIPE_WEBHOOK_SECRET", "set", "environment", true},
+			{"--data", dir, "flag", false},
+		},
+		"api": { // takes nothing from a data directory
+			{"API_KEYS", "not set", "default", true},
+			{"STRIPE_WEBHOOK_SECRET", "set", "environment", true},
+		},
+	} {
+		_, out, _ := kgents(t, "config", "--output", "json", "--role", role, "--data", dir)
+		var rows []configured
+		if err := json.Unmarshal([]byte(out), &rows); err != nil {
+			t.Fatal(err)
+		}
+		rows = slices.DeleteFunc(rows, func(r configured) bool {
+			return !slices.Contains([]string{"API_KEYS", "STRIPE_WEBHOOK_SECRET", "--data"}, r.Name)
+		})
+		if diff := cmp.Diff(want, rows); diff != "" {
+			t.Errorf("%s, -want +got:\n%s", role, diff)
+		}
+	}
+}
+
+// What to try next finds the data directory from wherever it is run.
+func TestDataFlag(t *testing.T) {
+	alone(t)
+	usual, err := config.DefaultDataDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	here, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for dir, want := range map[string]string{
+		usual:       "",
+		"/srv/data": " --data /srv/data",
+		"data":      " --data " + here + "/data",
+		"/it's $x":  ` --data '/it'\''s $x'`,
+	} {
+		if got := dataFlag(dir); got != want {
+			t.Errorf("dataFlag(%q) is %q, want %q", dir, got, want)
 		}
 	}
 }
@@ -325,9 +406,17 @@ func TestCompletion(t *testing.T) {
 		{[]string{"us"}, []string{"usage"}},
 		{[]string{"emit", ""}, []string{"stripe", "usage"}},
 		{[]string{"usage", "--output", ""}, []string{"table", "json", "csv"}},
+		{[]string{"usage", "--meter", ""}, []string{"subscriptions_started", "payments", "payment_failures", "agent_tokens", "town_interactions", "api_requests", "canaries"}},
+		{[]string{"usage", "--customer", ""}, nil},
+		{[]string{"version", "--output", ""}, []string{"table", "json"}},
+		{[]string{"up", "--log-level", ""}, []string{"debug", "info", "warn", "error"}},
+		{[]string{"completion", ""}, []string{"bash", "zsh", "fish", "powershell"}},
 		{[]string{"config", "--role", ""}, []string{"up", "api", "sink", "meter"}},
 	} {
 		_, out, _ := kgents(t, append([]string{"__complete"}, test.args...)...)
+		if !strings.Contains(out, "\n:4\n") && !strings.HasPrefix(out, ":4\n") { // else the shell adds files
+			t.Errorf("%q: not without files: %q", test.args, out)
+		}
 		var got []string
 		for line := range strings.Lines(out) {
 			if word, _, _ := strings.Cut(strings.TrimSpace(line), "\t"); !strings.HasPrefix(word, ":") {
@@ -351,11 +440,11 @@ func TestTarget(t *testing.T) {
 			alone(t)
 			args := strings.Fields(command)
 			code, out, stderr := kgents(t, append(args, "--url", nowhere)...)
-			name := "API_KEYS"
+			name, flag := "API_KEYS", "--key-file"
 			if command == "emit stripe" {
-				name = "STRIPE_WEBHOOK_SECRET"
+				name, flag = "STRIPE_WEBHOOK_SECRET", "--webhook-secret-file"
 			}
-			wantLine(t, code, out, stderr, "set "+name, "--data")
+			wantLine(t, code, out, stderr, "set "+name+" or "+name+"_FILE", flag, "--data")
 
 			t.Setenv("API_KEYS", "the-key")
 			t.Setenv("STRIPE_WEBHOOK_SECRET", "whsec_x")
@@ -365,6 +454,10 @@ func TestTarget(t *testing.T) {
 			t.Setenv("KGENTS_URL", nowhere+"/")
 			code, out, stderr = kgents(t, args...)
 			wantLine(t, code, out, stderr, "nothing answers at "+nowhere+":")
+
+			t.Setenv("KGENTS_URL", "foo")
+			code, out, stderr = kgents(t, args...)
+			wantLine(t, code, out, stderr, `: KGENTS_URL "foo" is no URL: use for example http://127.0.0.1:8000`)
 
 			code, out, stderr = kgents(t, append(args, "--url", other.URL)...)
 			wantLine(t, code, out, stderr, "what answers at "+other.URL+" is not kgents", "--url")
@@ -421,8 +514,14 @@ func TestUsageCommand(t *testing.T) {
 			[]string{"/api/v1/meters/agent_tokens/query by  of ", "/api/v1/meters/payments/query by currency of "},
 			[]usageRow{
 				{Meter: "agent_tokens", Value: 5},
-				{Meter: "payments", Group: map[string]string{"currency": "eur"}, Value: 4900},
-				{Meter: "payments", Group: map[string]string{"currency": "none"}, Value: 7},
+				{Meter: "payments", Group: map[string]string{"currency": "eur"}, Value: 4900, Unit: minor},
+				{Meter: "payments", Group: map[string]string{"currency": "none"}, Value: 7, Unit: minor},
+			}},
+		{"currencies are never added up", []string{"--meter", "payments", "--group-by", "subject", "--since", "7d"},
+			[]string{"/api/v1/meters/payments/query by subject,currency of "},
+			[]usageRow{
+				{Meter: "payments", Group: map[string]string{"subject": "none", "currency": "eur"}, Value: 4900, Unit: minor},
+				{Meter: "payments", Group: map[string]string{"subject": "none", "currency": "none"}, Value: 7, Unit: minor},
 			}},
 		{"one customer's, of one meter, by groups", []string{"--customer", "cus_1", "--meter", "agent_tokens", "--group-by", "model,subject"},
 			[]string{"/api/v1/meters/agent_tokens/query by model,subject of cus_1"},
@@ -443,7 +542,16 @@ func TestUsageCommand(t *testing.T) {
 			if err := json.Unmarshal([]byte(out), &rows); err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(test.rows, rows, cmp.AllowUnexported(usageRow{})); diff != "" {
+			for _, r := range rows {
+				want := day
+				if slices.Contains(test.args, "7d") {
+					want = 7 * day
+				}
+				if r.To.Sub(r.From) != want {
+					t.Errorf("the period is from %v to %v, want %v", r.From, r.To, want)
+				}
+			}
+			if diff := cmp.Diff(test.rows, rows, cmpopts.IgnoreUnexported(usageRow{}), cmpopts.IgnoreFields(usageRow{}, "From", "To")); diff != "" {
 				t.Errorf("the rows, -want +got:\n%s", diff)
 			}
 		})
@@ -456,6 +564,8 @@ func TestUsageOfNoMeter(t *testing.T) {
 	url, _ := api(t)
 	code, out, stderr := kgents(t, "usage", "--url", url, "--meter", "tokens")
 	wantLine(t, code, out, stderr, `no meter "tokens"`, "choose from agent_tokens, payments")
+	code, out, stderr = kgents(t, "usage", "--url", url, "--meter", "agent_tokens", "--group-by", "nope")
+	wantLine(t, code, out, stderr, `agent_tokens can't be grouped by "nope"`, "choose from subject, model")
 }
 
 // A key that is refused is named by where it came from, never shown.
@@ -467,9 +577,40 @@ func TestKeyRefused(t *testing.T) {
 			t.Setenv("API_KEYS", "hunter2")
 			code, out, stderr := kgents(t, append(strings.Fields(command), "--url", url)...)
 			wantLine(t, code, "", stderr, "does not know the API key from the environment (API_KEYS)", "--data")
+			if strings.Contains(out, "stuck") {
+				t.Errorf("what was refused is called stuck: %s", out)
+			}
 			if strings.Contains(out+stderr, "hunter2") {
 				t.Errorf("the key shows: %s%s", out, stderr)
 			}
+		})
+	}
+}
+
+// A path that is well but slower than --timeout is not called broken.
+func TestVerifyHasTooLittleTime(t *testing.T) {
+	for status, part := range map[string]string{
+		"ok":    "all is well: give it more time with --timeout",
+		"error": "it is stuck at '",
+	} {
+		t.Run(status, func(t *testing.T) {
+			alone(t)
+			t.Setenv("API_KEYS", "the-key")
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+				switch {
+				case req.Method == http.MethodPost:
+					w.WriteHeader(http.StatusNoContent)
+				case req.URL.Path == "/health/saas":
+					io.WriteString(w, `{"status":"`+status+`"}`)
+				case strings.HasSuffix(req.URL.Path, "/events"):
+					io.WriteString(w, "[]") // the canary never comes
+				case strings.HasSuffix(req.URL.Path, "/query"):
+					io.WriteString(w, `{"data":[]}`)
+				}
+			}))
+			t.Cleanup(server.Close)
+			code, _, stderr := kgents(t, "verify", "--url", server.URL, "--timeout", "500ms")
+			wantLine(t, code, "", stderr, part)
 		})
 	}
 }

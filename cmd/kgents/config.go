@@ -19,21 +19,22 @@ func newConfigCommand() *cobra.Command {
 		Use:   "config",
 		Short: "Show the effective configuration, secrets only as set or not",
 		Long: `Show every setting, its value and where that comes from: a flag, the
-environment, a file, .env or the default. A secret is shown as set or not set.
+environment, a file, .env, the data directory or the default. A secret is shown as
+set or not set.
 
 With --validate nothing is shown but what is wrong, and the exit code is 1 if
 anything is: run it before a roll-out.`,
 		Example: `  kgents config
   kgents config --role api --validate
   kgents config --output json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	s := addSettings(cmd, config.RoleUp)
 	cmd.Flags().StringVar(&role, "role", "up", "whose defaults and needs: up, api, sink or meter")
 	cmd.Flags().BoolVar(&validate, "validate", false, "check and say only what is wrong")
 	cmd.Flags().StringVar(&output, "output", "table", "table or json")
-	_ = cmd.RegisterFlagCompletionFunc("role", cobra.FixedCompletions([]string{"up", "api", "sink", "meter"}, cobra.ShellCompDirectiveNoFileComp))
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	words(cmd, "role", "up", "api", "sink", "meter")
+	words(cmd, "output", "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		r := config.Role(role)
 		switch r {
@@ -55,9 +56,37 @@ anything is: run it before a roll-out.`,
 			fmt.Fprintf(cmd.OutOrStdout(), "The configuration for 'kgents %s' is valid.\n", r)
 			return nil
 		}
+		if r == config.RoleUp || r == config.RoleMeter {
+			from := "default"
+			if cmd.Flags().Changed("data") {
+				from = "flag"
+			}
+			all = append(all, config.Setting{Variable: config.Variable{Name: "--data"}, Value: c.DataDir, From: from})
+		}
+		if r == config.RoleUp {
+			if err := addKept(all, c.DataDir); err != nil {
+				return err
+			}
+		}
 		return printConfig(cmd.OutOrStdout(), output, all)
 	}
 	return cmd
+}
+
+// addKept says of the secrets that 'kgents up' takes from its data directory, for
+// lack of configured ones, that they are set.
+func addKept(all []config.Setting, dir string) error {
+	local, err := config.ReadLocal(dir)
+	if err != nil {
+		return err
+	}
+	kept := map[string]string{"API_KEYS": local.APIKey, "STRIPE_WEBHOOK_SECRET": local.WebhookSecret}
+	for i, s := range all {
+		if !s.IsSet && kept[s.Name] != "" {
+			all[i].IsSet, all[i].From = true, "data directory"
+		}
+	}
+	return nil
 }
 
 func printConfig(w io.Writer, output string, all []config.Setting) error {

@@ -45,7 +45,7 @@ func TestDocumentedCommands(t *testing.T) {
 		for _, m := range command.FindAllStringSubmatch(text, -1) {
 			words := strings.Fields(m[1])
 			checked++
-			if words[0] == "completion" || words[0] == "--help" {
+			if words[0] == "completion" || words[0] == "--help" || words[0] == "--version" {
 				continue
 			}
 			found, rest, err := newRoot().Find(words)

@@ -52,7 +52,7 @@ fail to, change their plan, and leave. Invoices come in both shapes that Stripe'
 API has had.`,
 		Example: `  kgents emit stripe --count 200 --over 24h
   kgents emit stripe --count 1000 --duplicates 0.2 --shuffle --concurrency 16`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd, func() (emit.Source, error) { return emit.Stripe(f.mix) })
 		},
@@ -71,7 +71,7 @@ func newEmitUsageCommand() *cobra.Command {
 		Long:  `Send CloudEvents: tokens that agents used, interactions in a town, API requests.`,
 		Example: `  kgents emit usage --count 500
   kgents emit usage --type agent.tokens --batch 100 --count 100000 --concurrency 8`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			return f.run(cmd, func() (emit.Source, error) {
 				usage.Mix = f.mix
@@ -82,7 +82,7 @@ func newEmitUsageCommand() *cobra.Command {
 	f.addEmitFlags(cmd, 100, 4)
 	cmd.Flags().IntVar(&usage.Batch, "batch", 1, "events a request")
 	cmd.Flags().StringSliceVar(&usage.Types, "type", nil, "only events of these types")
-	_ = cmd.RegisterFlagCompletionFunc("type", cobra.FixedCompletions(emit.UsageTypes, cobra.ShellCompDirectiveNoFileComp))
+	words(cmd, "type", emit.UsageTypes...)
 	return cmd
 }
 
@@ -101,7 +101,7 @@ func (f *emitFlags) addEmitFlags(cmd *cobra.Command, count, concurrency int) {
 	fl.DurationVar(&f.plan.Timeout, "timeout", 15*time.Second, "longest wait for an answer")
 	fl.IntVar(&f.plan.Retries, "retries", 3, "times a request is sent again after 429, 503 or no answer")
 	fl.StringVar(&f.output, "output", "table", "table or json")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	words(cmd, "output", "table", "json")
 }
 
 func (f *emitFlags) check(cmd *cobra.Command) error {
@@ -116,8 +116,16 @@ func (f *emitFlags) check(cmd *cobra.Command) error {
 		return fmt.Errorf("--customers must be from 1 to 1000000")
 	case f.plan.Concurrency < 1 || f.plan.Concurrency > 1024:
 		return fmt.Errorf("--concurrency must be from 1 to 1024")
-	case f.plan.Rate < 0 || f.plan.Retries < 0 || f.mix.Over < 0:
-		return fmt.Errorf("--rate, --retries and --over must not be negative")
+	case f.plan.Timeout <= 0:
+		return fmt.Errorf("--timeout must be more than 0, for example 15s")
+	case f.plan.Duration < 0:
+		return fmt.Errorf("--duration must not be negative")
+	case f.plan.Rate < 0:
+		return fmt.Errorf("--rate must not be negative")
+	case f.plan.Retries < 0:
+		return fmt.Errorf("--retries must not be negative")
+	case f.mix.Over < 0:
+		return fmt.Errorf("--over must not be negative")
 	}
 	if batch := cmd.Flags().Lookup("batch"); batch != nil {
 		if n, err := strconv.Atoi(batch.Value.String()); err != nil || n < 1 || n > 10_000 {
@@ -131,22 +139,21 @@ func (f *emitFlags) run(cmd *cobra.Command, source func() (emit.Source, error)) 
 	if err := f.check(cmd); err != nil {
 		return err
 	}
+	src, err := source()
+	if err != nil {
+		return err
+	}
 	if err := f.resolve(); err != nil {
 		return err
 	}
-	if cmd.Name() == "stripe" && f.Secret == "" {
-		return fmt.Errorf("no webhook secret is known: set STRIPE_WEBHOOK_SECRET, or name the data directory of 'kgents up' with --data")
+	need := f.needKey
+	if cmd.Name() == "stripe" {
+		need = f.needSecret
 	}
-	if cmd.Name() == "usage" {
-		if err := f.needKey(); err != nil {
-			return err
-		}
-	}
-	if err := f.reach(); err != nil {
+	if err := need(); err != nil {
 		return err
 	}
-	src, err := source()
-	if err != nil {
+	if err := f.reach(); err != nil {
 		return err
 	}
 	f.plan.URL, f.plan.APIKey, f.plan.WebhookSecret, f.plan.Source = f.URL, f.Key, f.Secret, src
@@ -199,15 +206,23 @@ func printReport(w io.Writer, output string, r emit.Report) error {
 		verdict = s.Bad(fmt.Sprintf("%s refused, %s without an answer", term.Number(float64(r.Refused)), term.Number(float64(r.Failed))))
 	}
 	number := func(n int) string { return term.Number(float64(n)) }
-	term.Table(w, s, []term.Column{{Title: "SENT"}, {Title: "", Right: true}, {Title: ""}}, [][]string{
+	different := ""
+	if r.Events > 0 {
+		different = fmt.Sprintf("%s different, %s sent twice on purpose", number(r.Distinct()), number(r.Duplicates))
+	}
+	rows := [][]string{
 		{"requests", number(r.Requests), verdict},
-		{"events accepted", number(r.Events), fmt.Sprintf("%s different, %s sent twice on purpose", number(r.Distinct()), number(r.Duplicates))},
+		{"events accepted", number(r.Events), different},
 		{"sent again", number(r.Retried), "after 429, 503 or no answer"},
 		{"events a second", term.Number(float64(int(r.Rate))), "over " + term.Duration(r.Elapsed)},
-		{"latency p50", term.Duration(r.Latency.P50), ""},
-		{"latency p90", term.Duration(r.Latency.P90), ""},
-		{"latency p99", term.Duration(r.Latency.P99), "longest " + term.Duration(r.Latency.Max)},
-	})
+	}
+	if r.Latency.Max > 0 { // something was answered
+		rows = append(rows,
+			[]string{"latency p50", term.Duration(r.Latency.P50), ""},
+			[]string{"latency p90", term.Duration(r.Latency.P90), ""},
+			[]string{"latency p99", term.Duration(r.Latency.P99), "longest " + term.Duration(r.Latency.Max)})
+	}
+	term.Table(w, s, []term.Column{{Title: "SENT"}, {Title: "", Right: true}, {Title: ""}}, rows)
 	for _, refusal := range r.Refusals {
 		status := fmt.Sprint(refusal.Status)
 		if refusal.Status == 0 {

@@ -14,6 +14,8 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/kgents/kgents/telemetry"
 )
 
 func main() {
@@ -56,17 +58,20 @@ and in another terminal:
 
   kgents usage
   kgents verify`,
+		Version:       versionText(telemetry.ReadBuild()),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          onlyCommands,
 		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
+	root.SetVersionTemplate("kgents {{.Version}}\n")
 	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error {
 		return fmt.Errorf("%w: see '%s --help'", err, cmd.CommandPath())
 	})
 	root.AddGroup(
 		&cobra.Group{ID: "run", Title: "Run:"},
 		&cobra.Group{ID: "use", Title: "Send and look:"},
+		&cobra.Group{ID: "about", Title: "About this program:"},
 	)
 	add := func(group string, commands ...*cobra.Command) {
 		for _, c := range commands {
@@ -76,7 +81,8 @@ and in another terminal:
 	}
 	add("run", newUpCommand(), newAPICommand(), newSinkCommand(), newMeterCommand())
 	add("use", newEmitCommand(), newVerifyCommand(), newUsageCommand())
-	root.AddCommand(newConfigCommand(), newVersionCommand())
+	add("about", newConfigCommand(), newVersionCommand(), newCompletionCommand())
+	root.SetHelpCommandGroupID("about")
 	return root
 }
 

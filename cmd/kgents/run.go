@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -33,7 +34,7 @@ accepted is on disk, and the next start goes on where this one ended.`,
 		Example: `  kgents up --demo                        with something to see
   kgents up --data ./data --api-port 9000
   NATS_SERVERS=nats://nats:4222 OPENMETER_BASE_URL=http://openmeter:8888 kgents up`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	s := addSettings(cmd, config.RoleUp)
 	cmd.Flags().BoolVar(&demo, "demo", false, "send a lively mix of signed Stripe events and usage")
@@ -57,7 +58,7 @@ func newAPICommand() *cobra.Command {
 events, and answers 2xx when JetStream has them on disk. Scale it by replicas.`,
 		Example: `  NATS_SERVERS=nats://nats:4222 OPENMETER_BASE_URL=http://openmeter:8888 \
   API_KEYS_FILE=/run/secrets/api-keys STRIPE_WEBHOOK_SECRET_FILE=/run/secrets/stripe kgents api`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 	}
 	s := addSettings(cmd, config.RoleAPI)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return run(cmd, config.RoleAPI, s, nil) }
@@ -71,7 +72,7 @@ func newSinkCommand() *cobra.Command {
 		Long: `Run the sink alone, as Kubernetes does: it takes events from the stream and
 delivers them to the meter. Replicas share the work.`,
 		Example: `  NATS_SERVERS=nats://nats:4222 OPENMETER_BASE_URL=http://openmeter:8888 kgents sink`,
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 	}
 	s := addSettings(cmd, config.RoleSink)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return run(cmd, config.RoleSink, s, nil) }
@@ -85,7 +86,7 @@ func newMeterCommand() *cobra.Command {
 		Long: `Run the embedded meter alone: OpenMeter's ingest, list and query API on
 SQLite, always deduplicating. It stands in for OpenMeter on staging.`,
 		Example: `  API_KEYS_FILE=/run/secrets/meter-keys kgents meter --data /data --api-port 8888`,
-		Args:    cobra.NoArgs,
+		Args:    noArgs,
 	}
 	s := addSettings(cmd, config.RoleMeter)
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return run(cmd, config.RoleMeter, s, nil) }
@@ -173,12 +174,30 @@ func printUp(w io.Writer, a *app.App, took time.Duration) {
 	if strings.ContainsRune(os.Args[0], filepath.Separator) { // it may not be on the user's PATH
 		me = os.Args[0]
 	}
+	data := dataFlag(c.DataDir)
 	fmt.Fprintf(w, `
 Try in another terminal:
 
-  %[1]s emit usage --count 100
-  %[1]s verify
-  %[1]s usage
+  %[1]s emit usage --count 100%[2]s
+  %[1]s verify%[2]s
+  %[1]s usage%[2]s
 
-`, me)
+`, me, data)
+}
+
+// dataFlag is what to add to a command so that it finds dir, wherever it is run:
+// nothing for the default.
+func dataFlag(dir string) string {
+	if usual, err := config.DefaultDataDir(); err == nil && dir == usual {
+		return ""
+	}
+	if abs, err := filepath.Abs(dir); err == nil {
+		dir = abs
+	}
+	if strings.ContainsFunc(dir, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("/._-", r)
+	}) {
+		dir = "'" + strings.ReplaceAll(dir, "'", `'\''`) + "'"
+	}
+	return " --data " + dir
 }

@@ -26,6 +26,8 @@ func addSettings(cmd *cobra.Command, role config.Role) *settings {
 		}
 	}
 	cmd.Flags().AddFlagSet(s.flags)
+	words(cmd, "log-level", "debug", "info", "warn", "error")
+	words(cmd, "log-format", "text", "json")
 	if role == config.RoleUp || role == config.RoleMeter {
 		addDataFlag(cmd, &s.data)
 	}
@@ -34,7 +36,8 @@ func addSettings(cmd *cobra.Command, role config.Role) *settings {
 
 func addDataFlag(cmd *cobra.Command, data *string) {
 	dir, _ := config.DefaultDataDir() // without a home, load says so when it matters
-	cmd.Flags().StringVar(data, "data", dir, "directory that holds all data")
+	*data = dir
+	cmd.Flags().Var((*directory)(data), "data", "directory that holds all data")
 	_ = cmd.MarkFlagDirname("data")
 }
 

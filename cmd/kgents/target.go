@@ -19,8 +19,8 @@ import (
 type target struct {
 	url, keyFile, secretFile, data string
 
-	URL, Key, Secret    string // after resolve
-	keyFrom, secretFrom string
+	URL, Key, Secret string // after resolve
+	keyFrom          string
 }
 
 func (t *target) addFlags(cmd *cobra.Command) {
@@ -59,7 +59,18 @@ func (t *target) resolve() error {
 	for _, s := range settings {
 		from[s.Name] = "the " + s.From + " (" + s.Name + ")"
 	}
-	t.URL = strings.TrimRight(cmp.Or(t.url, os.Getenv("KGENTS_URL"), local.URL, "http://127.0.0.1:8000"), "/")
+	env := os.Getenv("KGENTS_URL")
+	t.URL = strings.TrimRight(cmp.Or(t.url, env, local.URL, "http://127.0.0.1:8000"), "/")
+	urlFrom := "the data directory's"
+	switch {
+	case t.url != "":
+		urlFrom = "--url"
+	case env != "":
+		urlFrom = "KGENTS_URL"
+	}
+	if err := checkURL(urlFrom, cmp.Or(t.url, env, t.URL)); err != nil {
+		return err
+	}
 	pick := func(name string, configured []string, local string) (string, string) {
 		if len(configured) > 0 {
 			return configured[0], from[name]
@@ -67,7 +78,7 @@ func (t *target) resolve() error {
 		return local, "the data directory " + t.data
 	}
 	t.Key, t.keyFrom = pick("API_KEYS", c.APIKeys, local.APIKey)
-	t.Secret, t.secretFrom = pick("STRIPE_WEBHOOK_SECRET", c.WebhookSecrets, local.WebhookSecret)
+	t.Secret, _ = pick("STRIPE_WEBHOOK_SECRET", c.WebhookSecrets, local.WebhookSecret)
 	return nil
 }
 
@@ -88,14 +99,22 @@ func (t *target) reach() error {
 	return nil
 }
 
-// needKey says which key was used when there is none or it was refused.
+// needKey says what to do when there is no key, needSecret when no secret is
+// there to sign with.
 func (t *target) needKey() error {
 	if t.Key == "" {
-		return errors.New("no API key is known: set API_KEYS, or name the data directory of 'kgents up' with --data")
+		return errors.New("no API key is known: set API_KEYS or API_KEYS_FILE, or name the key's file with --key-file or the data directory of 'kgents up' with --data")
+	}
+	return nil
+}
+
+func (t *target) needSecret() error {
+	if t.Secret == "" {
+		return errors.New("no webhook secret is known: set STRIPE_WEBHOOK_SECRET or STRIPE_WEBHOOK_SECRET_FILE, or name the secret's file with --webhook-secret-file or the data directory of 'kgents up' with --data")
 	}
 	return nil
 }
 
 func (t *target) keyRefused() error {
-	return fmt.Errorf("%s does not know the API key from %s: set API_KEYS to one of its keys, or name its data directory with --data", t.URL, t.keyFrom)
+	return fmt.Errorf("%s does not know the API key from %s: set API_KEYS to one of its keys, or name a file with one with --key-file or its data directory with --data", t.URL, t.keyFrom)
 }

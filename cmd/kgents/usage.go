@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"slices"
 	"strconv"
@@ -17,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kgents/kgents/meter"
+	"github.com/kgents/kgents/meter/local"
 	"github.com/kgents/kgents/term"
 )
 
@@ -36,8 +38,15 @@ type usageRow struct {
 	Meter string            `json:"meter"`
 	Group map[string]string `json:"group,omitempty"`
 	Value float64           `json:"value"`
+	Unit  string            `json:"unit,omitempty"` // minor: the minor unit of the group's currency
+	From  time.Time         `json:"from"`
+	To    time.Time         `json:"to"`
+	by    []string          // the names of Group, in the order asked for
 	spark []float64
 }
+
+// minor is the unit of money.
+const minor = "minor"
 
 func newUsageCommand() *cobra.Command {
 	var (
@@ -48,12 +57,16 @@ func newUsageCommand() *cobra.Command {
 		Use:   "usage",
 		Short: "Show what the meter says",
 		Long: `Show what the meter has counted: a line for each meter, money by currency, and
-on a terminal how it went over the time asked for.`,
+on a terminal how it went over the time asked for.
+
+Scripts read --output csv or json. A value there is a plain number: where unit is
+"minor" it is money in the minor unit of its currency, so 4900 is 49.00 EUR or
+4900 JPY; else it is a count or a sum. from and to are the period, in UTC.`,
 		Example: `  kgents usage
-  kgents usage --customer cus_demo0001 --since 168h
+  kgents usage --customer cus_demo0001 --since 7d
   kgents usage --meter agent_tokens --group-by model,agent
   kgents usage --output csv`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			switch {
 			case !slices.Contains([]string{"table", "json", "csv"}, q.output):
@@ -91,10 +104,21 @@ on a terminal how it went over the time asked for.`,
 	fl := cmd.Flags()
 	fl.StringVar(&q.customer, "customer", "", "only this customer's")
 	fl.StringVar(&q.meter, "meter", "", "only this meter")
-	fl.DurationVar(&q.since, "since", 24*time.Hour, "how far back")
-	fl.StringSliceVar(&q.groupBy, "group-by", nil, "split by these: subject, or the meter's own")
+	q.since = day
+	fl.Var((*period)(&q.since), "since", "how far back, for example 90m, 24h or 7d")
+	fl.StringSliceVar(&q.groupBy, "group-by", nil, "split by these: subject, or the meter's own; money always by currency too")
 	fl.StringVar(&q.output, "output", "table", "table, json or csv")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json", "csv"}, cobra.ShellCompDirectiveNoFileComp))
+	words(cmd, "output", "table", "json", "csv")
+	words(cmd, "customer")
+	// A meter of the user's own is not among them: asking for it takes a key.
+	slugs, groups := []string{}, []string{"subject"}
+	for _, m := range local.DefaultMeters() {
+		slugs = append(slugs, m.Slug)
+		groups = append(groups, groupBys(m)...)
+	}
+	slices.Sort(groups)
+	words(cmd, "meter", slugs...)
+	words(cmd, "group-by", slices.Compact(groups)...)
 	return cmd
 }
 
@@ -115,26 +139,39 @@ func collectUsage(ctx context.Context, client *meter.Client, q usageQuery, spark
 			}
 			return nil, fmt.Errorf("there is no meter %q: choose from %s", q.meter, strings.Join(slugs, ", "))
 		}
+		known := append([]string{"subject"}, groupBys(meters[0])...)
+		for _, name := range q.groupBy {
+			if !slices.Contains(known, name) {
+				return nil, fmt.Errorf("meter %s can't be grouped by %q: choose from %s", q.meter, name, strings.Join(known, ", "))
+			}
+		}
 	}
-	now := time.Now()
+	now := time.Now().UTC().Truncate(time.Second)
 	var rows []usageRow
 	for _, m := range meters {
-		query := meter.Query{Meter: m.Slug, From: now.Add(-q.since), GroupBy: q.groupBy}
+		query := meter.Query{Meter: m.Slug, From: now.Add(-q.since), GroupBy: slices.Clone(q.groupBy)}
 		if q.customer != "" {
 			query.Subjects = []string{q.customer}
 		}
-		if _, ok := m.GroupBy["currency"]; ok && len(q.groupBy) == 0 {
-			query.GroupBy = []string{"currency"} // currencies can't be added up
+		if _, ok := m.GroupBy["currency"]; ok && !slices.Contains(q.groupBy, "currency") {
+			query.GroupBy = append(query.GroupBy, "currency") // currencies can't be added up
 		}
 		result, err := client.Query(ctx, query)
 		if err != nil {
 			return nil, err
 		}
-		at := map[string]int{}
+		first := len(rows)
 		for _, r := range result.Data {
-			group := groupOf(r, query.GroupBy)
-			at[fmt.Sprint(group)] = len(rows)
-			rows = append(rows, usageRow{Meter: m.Slug, Group: group, Value: r.Value})
+			row := usageRow{Meter: m.Slug, Group: groupOf(r, query.GroupBy), Value: r.Value, From: query.From, To: now, by: query.GroupBy}
+			if m.Slug == "payments" && row.Group["currency"] != "" {
+				row.Unit = minor
+			}
+			rows = append(rows, row)
+		}
+		slices.SortStableFunc(rows[first:], compareGroups)
+		at := map[string]int{}
+		for i := first; i < len(rows); i++ {
+			at[fmt.Sprint(rows[i].Group)] = i
 		}
 		if !sparklines || len(result.Data) == 0 {
 			continue
@@ -164,6 +201,19 @@ func collectUsage(ctx context.Context, client *meter.Client, q usageQuery, spark
 	return rows, nil
 }
 
+// groupBys are the names that m can be split by, besides the subject.
+func groupBys(m meter.Meter) []string { return slices.Sorted(maps.Keys(m.GroupBy)) }
+
+// compareGroups sorts a meter's rows by the first name asked for, then by the next.
+func compareGroups(a, b usageRow) int {
+	for _, name := range a.by {
+		if c := strings.Compare(a.Group[name], b.Group[name]); c != 0 {
+			return c
+		}
+	}
+	return 0
+}
+
 func groupOf(r meter.Row, names []string) map[string]string {
 	group := map[string]string{}
 	for _, name := range names {
@@ -191,19 +241,19 @@ func printUsage(w io.Writer, q usageQuery, rows []usageRow) error {
 		return enc.Encode(rows)
 	case "csv":
 		out := csv.NewWriter(w)
-		_ = out.Write([]string{"meter", "group", "value"})
+		_ = out.Write([]string{"meter", "group", "value", "unit", "from", "to"})
 		for _, r := range rows {
-			_ = out.Write([]string{r.Meter, r.groupText(), strconv.FormatFloat(r.Value, 'f', -1, 64)})
+			_ = out.Write([]string{r.Meter, r.groupText(), strconv.FormatFloat(r.Value, 'f', -1, 64), r.Unit, r.From.Format(time.RFC3339), r.To.Format(time.RFC3339)})
 		}
 		out.Flush()
 		return out.Error()
 	}
 	if len(rows) == 0 {
-		who := ""
 		if q.customer != "" {
-			who = " of customer " + q.customer
+			fmt.Fprintf(w, "In the last %s the meters have counted nothing of customer %s.\n", sinceText(q.since), q.customer)
+			return nil
 		}
-		fmt.Fprintf(w, "The meter has counted nothing%s in the last %s. Send something: kgents emit usage\n", who, sinceText(q.since))
+		fmt.Fprintf(w, "In the last %s the meters have counted nothing. Send something: kgents emit usage\n", sinceText(q.since))
 		return nil
 	}
 	s := term.StyleFor(w)
@@ -221,8 +271,8 @@ func printUsage(w io.Writer, q usageQuery, rows []usageRow) error {
 		}
 		last = r.Meter
 		value := term.Number(r.Value)
-		if currency := r.Group["currency"]; currency != "" && r.Meter == "payments" {
-			value = term.Money(r.Value, currency)
+		if r.Unit == minor {
+			value = term.Money(r.Value, r.Group["currency"])
 		}
 		line := []string{name, printable(r.groupText()), value}
 		if sparklines {
@@ -234,13 +284,12 @@ func printUsage(w io.Writer, q usageQuery, rows []usageRow) error {
 	return nil
 }
 
-// groupText is the group's values, in the order of their names.
+// groupText is the group's values, in the order asked for.
 func (r usageRow) groupText() string {
 	var parts []string
-	for name, value := range r.Group {
-		parts = append(parts, name+"="+value)
+	for _, name := range r.by {
+		parts = append(parts, name+"="+r.Group[name])
 	}
-	slices.Sort(parts)
 	return strings.Join(parts, " ")
 }
 
@@ -255,16 +304,23 @@ func printable(text string) string {
 	}, text)
 }
 
+// sinceText is d in words: an M would be a minute to some and a month to others.
 func sinceText(d time.Duration) string {
-	if d%(24*time.Hour) == 0 && d > 24*time.Hour {
-		return fmt.Sprintf("%d days", d/(24*time.Hour))
+	var parts []string
+	for _, u := range []struct {
+		length time.Duration
+		name   string
+	}{{day, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}, {time.Second, "second"}} {
+		n := d / u.length
+		if n == 0 || u.length == day && n == 1 { // 24 hours is what people say, and 36
+			continue
+		}
+		d -= n * u.length
+		name := u.name
+		if n > 1 {
+			name += "s"
+		}
+		parts = append(parts, term.Number(float64(n))+" "+name)
 	}
-	s := d.String()
-	if strings.HasSuffix(s, "m0s") {
-		s = strings.TrimSuffix(s, "0s")
-	}
-	if strings.HasSuffix(s, "h0m") {
-		s = strings.TrimSuffix(s, "0m")
-	}
-	return s
+	return strings.Join(parts, " ")
 }

@@ -27,7 +27,7 @@ listed by it, counted by it. Exit code 1 if it does not arrive in time; then it
 says where it is stuck and what the program says of itself.`,
 		Example: `  kgents verify
   kgents verify --url https://api.example.com --key-file key --timeout 10s --output json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "table" && output != "json" {
 				return fmt.Errorf("--output %q is no format: use table or json", output)
@@ -71,13 +71,21 @@ says where it is stuck and what the program says of itself.`,
 				fmt.Fprintf(w, "%s  %-8s %10s  event %s\n", style.Good("✓"), "all", term.Duration(r.Total), r.ID)
 				return nil
 			}
-			fmt.Fprintf(w, "%s  %-8s %10s  %s\n", style.Bad("✗"), r.Stuck, "stuck", r.Reason)
-			if strings.HasPrefix(r.Reason, "401") {
+			refused := strings.HasPrefix(r.Reason, "401")
+			how := "stuck"
+			if refused {
+				how = "refused"
+			}
+			fmt.Fprintf(w, "%s  %-8s %10s  %s\n", style.Bad("✗"), r.Stuck, how, r.Reason)
+			if refused {
 				return t.keyRefused()
 			}
 			if r.Health != nil {
 				health, _ := json.MarshalIndent(r.Health, "   ", "  ")
 				fmt.Fprintf(w, "\n   %s/health/saas says:\n   %s\n", t.URL, health)
+			}
+			if health, _ := r.Health.(map[string]any); health["status"] == "ok" {
+				return fmt.Errorf("event %s was at '%s' when the %v were up, and kgents says that all is well: give it more time with --timeout; if that does not help, %s", r.ID, r.Stuck, timeout, advice[r.Stuck])
 			}
 			return fmt.Errorf("event %s did not arrive within %v: it is stuck at '%s'; %s", r.ID, timeout, r.Stuck, advice[r.Stuck])
 		},
@@ -85,7 +93,7 @@ says where it is stuck and what the program says of itself.`,
 	t.addFlags(cmd)
 	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "how long to wait for all of it")
 	cmd.Flags().StringVar(&output, "output", "table", "table or json")
-	_ = cmd.RegisterFlagCompletionFunc("output", cobra.FixedCompletions([]string{"table", "json"}, cobra.ShellCompDirectiveNoFileComp))
+	words(cmd, "output", "table", "json")
 	return cmd
 }
 

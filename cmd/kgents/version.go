@@ -14,21 +14,26 @@ func newVersionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "version",
 		Short: "Say which build this is",
-		Example: `  kgents version
+		Example: `  kgents version          the same as kgents --version
   kgents version --output json`,
-		Args: cobra.NoArgs,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			b := telemetry.ReadBuild()
 			switch output {
 			case "json":
 				return json.NewEncoder(cmd.OutOrStdout()).Encode(b)
 			case "table":
-				_, err := fmt.Fprintf(cmd.OutOrStdout(), "kgents %s (%.12s, %s)\n", b.Version, b.Revision, b.Go)
+				_, err := fmt.Fprintf(cmd.OutOrStdout(), "kgents %s\n", versionText(b))
 				return err
 			}
 			return fmt.Errorf("--output %q is no format: use table or json", output)
 		},
 	}
 	cmd.Flags().StringVar(&output, "output", "table", "table or json")
+	words(cmd, "output", "table", "json")
 	return cmd
+}
+
+func versionText(b telemetry.Build) string {
+	return fmt.Sprintf("%s (%.12s, %s)", b.Version, b.Revision, b.Go)
 }
