@@ -489,7 +489,7 @@ func api(t *testing.T) (url string, queries func() []string) {
 			got = append(got, req.URL.Path+" by "+strings.Join(req.URL.Query()["groupBy"], ",")+" of "+req.URL.Query().Get("subject"))
 			mu.Unlock()
 			if strings.Contains(req.URL.Path, "payments") {
-				answer(http.StatusOK, `{"data":[{"value":4900,"groupBy":{"currency":"eur"}},{"value":7,"groupBy":{"currency":null}}]}`)
+				answer(http.StatusOK, `{"data":[{"value":7,"groupBy":{"currency":null}},{"value":4900,"groupBy":{"currency":"eur"}}]}`)
 				return
 			}
 			answer(http.StatusOK, `{"data":[{"value":5,"subject":"cus_1","groupBy":{"model":"small"}}]}`)
