@@ -46,8 +46,8 @@ type place struct {
 	at           time.Time
 }
 
-// Inspect reads all segments in dir without changing anything. A directory that
-// isn't there has none.
+// Inspect reads all segments in dir without changing anything, also while a
+// program uses them. A directory that isn't there has none.
 func Inspect(dir string) ([]Segment, error) {
 	files, err := os.ReadDir(dir)
 	if errors.Is(err, os.ErrNotExist) {
@@ -63,11 +63,18 @@ func Inspect(dir string) ([]Segment, error) {
 		if err != nil || !strings.HasSuffix(name, suffix) {
 			continue
 		}
-		s, err := scan(filepath.Join(dir, f.Name()))
+		path := filepath.Join(dir, f.Name())
+		s, err := scan(path)
+		if errors.Is(err, os.ErrNotExist) { // a program that runs has emptied it
+			path += damaged
+			if s, err = scan(path); errors.Is(err, os.ErrNotExist) {
+				continue
+			}
+		}
 		if err != nil {
 			return nil, err
 		}
-		s.number, s.Kept = number, name != f.Name()
+		s.number, s.Kept = number, strings.HasSuffix(path, damaged)
 		segments = append(segments, s)
 	}
 	slices.SortFunc(segments, func(a, b Segment) int { return cmp.Compare(a.number, b.number) })
