@@ -64,14 +64,15 @@ func (s *Sink) settle(ctx context.Context, batch []delivery, events int) error {
 	// The meter won't take the batch as it is, or a message is no batch at all:
 	// from here on one event at a time counts.
 	for _, d := range batch {
+		before := deadletter.Refusals(d.Headers())
 		elements, err := split(d)
 		if err != nil {
-			if err := s.bury(ctx, d.Data(), deadletter.Malformed, first, &meter.Error{Detail: err.Error()}); err != nil {
+			if err := s.bury(ctx, d.Data(), deadletter.Malformed, first, &meter.Error{Detail: err.Error()}, before); err != nil {
 				return err
 			}
 			continue
 		}
-		if err := s.bisect(ctx, elements, first); err != nil {
+		if err := s.bisect(ctx, elements, first, before); err != nil {
 			return err
 		}
 	}
@@ -79,8 +80,9 @@ func (s *Sink) settle(ctx context.Context, batch []delivery, events int) error {
 }
 
 // bisect delivers elements, halving what the meter refuses until the event that
-// it refuses stands alone. It costs about 2·log2(n) requests a bad event.
-func (s *Sink) bisect(ctx context.Context, elements [][]byte, first time.Time) error {
+// it refuses stands alone. It costs about 2·log2(n) requests a bad event. The
+// events were refused before times before.
+func (s *Sink) bisect(ctx context.Context, elements [][]byte, first time.Time, before int) error {
 	if len(elements) == 0 {
 		return nil
 	}
@@ -89,13 +91,13 @@ func (s *Sink) bisect(ctx context.Context, elements [][]byte, first time.Time) e
 		return err
 	}
 	if len(elements) == 1 {
-		return s.bury(ctx, elements[0], deadletter.Refused, first, refusal)
+		return s.bury(ctx, elements[0], deadletter.Refused, first, refusal, before)
 	}
 	middle := len(elements) / 2
-	if err := s.bisect(ctx, elements[:middle], first); err != nil {
+	if err := s.bisect(ctx, elements[:middle], first, before); err != nil {
 		return err
 	}
-	return s.bisect(ctx, elements[middle:], first)
+	return s.bisect(ctx, elements[middle:], first, before)
 }
 
 // deliver sends one body until the meter takes it or refuses it. The error is
@@ -144,14 +146,14 @@ func (s *Sink) deliver(ctx context.Context, body []byte, events int) (refusal *m
 }
 
 // bury keeps an event that can't be metered, trying until that is durable.
-func (s *Sink) bury(ctx context.Context, event []byte, reason deadletter.Reason, first time.Time, refusal *meter.Error) error {
-	letter := deadletter.New(event, reason, refusal.Status, refusal.Detail, first, time.Now())
+func (s *Sink) bury(ctx context.Context, event []byte, reason deadletter.Reason, first time.Time, refusal *meter.Error, before int) error {
+	letter := deadletter.New(event, reason, refusal.Status, refusal.Detail, first, time.Now(), before)
 	for wait := firstRetry; ; wait = min(2*wait, longestWait) {
 		err := s.Dead.Bury(ctx, letter)
 		if err == nil {
 			s.metrics.dead.WithLabelValues(string(reason)).Inc()
 			s.Log.Warn("event is a dead letter", "source", letter.Source, "id", letter.ID, "type", letter.Type,
-				"reason", reason, "status", refusal.Status, "detail", refusal.Detail)
+				"reason", reason, "status", refusal.Status, "detail", refusal.Detail, "refused", letter.Count)
 			return nil
 		}
 		s.Log.Error("a dead letter could not be kept, trying again", "in", wait, "error", err)

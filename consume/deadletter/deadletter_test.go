@@ -119,7 +119,7 @@ func TestRoundTrip(t *testing.T) {
 		{"nothing", "", deadletter.Malformed, 0, ""},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			want := deadletter.New([]byte(test.event), test.reason, test.status, test.detail, first, last)
+			want := deadletter.New([]byte(test.event), test.reason, test.status, test.detail, first, last, 0)
 			if want.Reason != test.reason || want.Status != test.status || want.Detail != test.detail || want.Truncated ||
 				!want.First.Equal(first) || !want.Last.Equal(last) {
 				t.Errorf("New made %+v", want)
@@ -140,7 +140,7 @@ func TestRoundTrip(t *testing.T) {
 // Two places that write a time differently mean the same one.
 func TestTimesAreUTC(t *testing.T) {
 	east := time.FixedZone("UTC+2", 2*60*60)
-	l := deadletter.New(nil, deadletter.Malformed, 0, "", first.In(east), last.In(east))
+	l := deadletter.New(nil, deadletter.Malformed, 0, "", first.In(east), last.In(east), 0)
 	if diff := cmp.Diff([]string{first.String(), last.String()}, []string{l.First.String(), l.Last.String()}); diff != "" {
 		t.Error(diff)
 	}
@@ -171,7 +171,7 @@ func TestWhatTheEventSaysOfItself(t *testing.T) {
 		},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			l := deadletter.New([]byte(test.event), deadletter.Refused, 400, "", first, last)
+			l := deadletter.New([]byte(test.event), deadletter.Refused, 400, "", first, last, 0)
 			if diff := cmp.Diff([]string{test.source, test.id, test.typ, test.subject}, []string{l.Source, l.ID, l.Type, l.Subject}); diff != "" {
 				t.Errorf("source, id, type, subject (-want +got):\n%s", diff)
 			}
@@ -198,7 +198,7 @@ func TestDetailIsCut(t *testing.T) {
 		{"nothing but long runes", strings.Repeat("日", maxDetail), strings.Repeat("日", maxDetail/3)},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			l := deadletter.New([]byte(test.name), deadletter.Refused, 400, test.detail, first, last)
+			l := deadletter.New([]byte(test.name), deadletter.Refused, 400, test.detail, first, last, 0)
 			if l.Detail != test.want {
 				t.Errorf("the detail has %d bytes and ends in %q, want %d", len(l.Detail), l.Detail[max(0, len(l.Detail)-8):], len(test.want))
 			}
@@ -215,7 +215,7 @@ func TestDetailIsCut(t *testing.T) {
 func TestDetailOfInvalidUTF8(t *testing.T) {
 	b := newBed(t)
 	for _, detail := range []string{"a\xffb", strings.Repeat("\x80", 2*maxDetail), "ab" + strings.Repeat("\xbf", maxDetail)} {
-		l := deadletter.New([]byte(detail), deadletter.Refused, 400, detail, first, last)
+		l := deadletter.New([]byte(detail), deadletter.Refused, 400, detail, first, last, 0)
 		if len(l.Detail) > maxDetail || len(l.Detail) < min(len(detail), maxDetail-utf8.UTFMax) {
 			t.Errorf("of %d bytes %d were kept, want as much as fits in %d", len(detail), len(l.Detail), maxDetail)
 		}
@@ -231,10 +231,10 @@ func TestDetailOfInvalidUTF8(t *testing.T) {
 func TestBuryTwice(t *testing.T) {
 	b := newBed(t)
 	event := []byte(`{"id":"1"}`)
-	letter := deadletter.New(event, deadletter.Refused, 400, "the first answer", first, last)
+	letter := deadletter.New(event, deadletter.Refused, 400, "the first answer", first, last, 0)
 	b.bury(t, letter)
 	b.bury(t, letter)
-	b.bury(t, deadletter.New(bytes.Clone(event), deadletter.Refused, 422, "another answer", first.Add(time.Second), last.Add(time.Second)))
+	b.bury(t, deadletter.New(bytes.Clone(event), deadletter.Refused, 422, "another answer", first.Add(time.Second), last.Add(time.Second), 0))
 	if n := b.messages(t); n != 1 {
 		t.Errorf("%d letters are kept, want 1", n)
 	}
@@ -243,9 +243,9 @@ func TestBuryTwice(t *testing.T) {
 	}
 
 	// These are others.
-	b.bury(t, deadletter.New([]byte(`{"id":"2"}`), deadletter.Refused, 400, "the first answer", first, last))
-	b.bury(t, deadletter.New([]byte(`{"id":"1"} `), deadletter.Refused, 400, "the first answer", first, last))
-	b.bury(t, deadletter.New(event, deadletter.Malformed, 400, "the first answer", first, last))
+	b.bury(t, deadletter.New([]byte(`{"id":"2"}`), deadletter.Refused, 400, "the first answer", first, last, 0))
+	b.bury(t, deadletter.New([]byte(`{"id":"1"} `), deadletter.Refused, 400, "the first answer", first, last, 0))
+	b.bury(t, deadletter.New(event, deadletter.Malformed, 400, "the first answer", first, last, 0))
 	if n := b.messages(t); n != 4 {
 		t.Errorf("%d letters are kept, want 4", n)
 	}
@@ -271,7 +271,7 @@ func TestLargeEvents(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			event := head + test.name + strings.Repeat("d", test.bytes-len(head)-len(test.name)-2) + `"}`
-			l := deadletter.New([]byte(event), deadletter.Malformed, 400, strings.Repeat("\x01", maxDetail), first, last)
+			l := deadletter.New([]byte(event), deadletter.Malformed, 400, strings.Repeat("\x01", maxDetail), first, last, 0)
 			b.bury(t, l)
 
 			got := b.last(t, deadletter.Malformed)
@@ -318,7 +318,7 @@ func TestParseForeignMessages(t *testing.T) {
 // a letter is kept when it isn't.
 func TestBuryFails(t *testing.T) {
 	b := newBed(t)
-	letter := deadletter.New([]byte(`{"id":"1"}`), deadletter.Refused, 400, "no", first, last)
+	letter := deadletter.New([]byte(`{"id":"1"}`), deadletter.Refused, 400, "no", first, last, 0)
 
 	t.Run("no such stream", func(t *testing.T) {
 		if err := deadletter.NewStore(b.js, stream.Config{Name: "none"}).Bury(t.Context(), letter); err == nil {
