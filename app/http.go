@@ -16,6 +16,7 @@ import (
 
 	"github.com/kgents/kgents"
 	"github.com/kgents/kgents/config"
+	"github.com/kgents/kgents/consume/deadletter"
 	"github.com/kgents/kgents/receive"
 )
 
@@ -69,6 +70,9 @@ func (a *App) routes() http.Handler {
 		a.edge.Register(mux)
 		a.passOn(mux)
 	}
+	if a.nats != nil {
+		deadletter.NewAPI(deadletter.NewStore(a.js, a.streams), a.log).Register(mux, a.guard)
+	}
 	if a.role == config.RoleMeter {
 		guarded := receive.RequireKey(receive.NewKeys(a.config.APIKeys), a.meterWeb)
 		mux.Handle("/api/", guarded)
@@ -90,6 +94,16 @@ func (a *App) routes() http.Handler {
 		AllowedMethods: []string{http.MethodGet, http.MethodPost},
 		AllowedHeaders: []string{"Authorization", "Content-Type"},
 	}).Handler(mux)
+}
+
+// guard lets only requests with an API key through to next, and counts and times
+// them where there is an edge to do so.
+func (a *App) guard(route string, next http.Handler) http.Handler {
+	next = receive.RequireKey(receive.NewKeys(a.config.APIKeys), next)
+	if a.edge == nil {
+		return next
+	}
+	return a.edge.Instrument(route, next)
 }
 
 // passOn serves the meter's reading routes under our own keys, from the embedded
