@@ -1,0 +1,171 @@
+// Package backup copies the streams of a live server to files, and back.
+//
+// It promises that a backup with a manifest is whole: the manifest is written
+// last, by rename, after every other file is synced, and every byte that was
+// written is under a SHA-256. Subjects, headers and bodies are kept byte for byte,
+// with the sequence and the time that the server gave them. Verify finds any
+// change without a server. Restore refuses what Verify doubts, and a target that
+// holds anything, and reads back what it has written.
+//
+// A restored message is a new one to its stream: it has a new sequence, a new time
+// of storing, and no sink has acknowledged it. So everything in the stream is
+// delivered to the meter again after a restore, and counts once, because the meter
+// knows each event by its identity (source and id). A remote OpenMeter must
+// deduplicate as far back as the backup goes.
+//
+// When NATS goes away, Write and Restore fail after about half a minute. What a
+// failed Write leaves has no manifest, and Verify says so. What a failed Restore
+// leaves must be deleted before the next.
+//
+// It is bounded: a segment has at most 64 MiB, at most one window of 256 messages
+// or 8 MiB is under way in a restore, and 64 messages in a backup.
+package backup
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/kgents/kgents"
+)
+
+const (
+	format       = "kgents-stream-backup/1"
+	manifestName = "manifest.json"
+
+	// maxSegment bounds a file, so that one can be copied again alone.
+	maxSegment = 64 << 20
+)
+
+// Manifest says what a backup holds.
+type Manifest struct {
+	Format  string    `json:"format"`
+	Began   time.Time `json:"began"`
+	Ended   time.Time `json:"ended"`
+	Streams []Stream  `json:"streams"` // dead letters, then events: the order of a restore
+
+	// SHA256 is of the manifest as it is with this empty.
+	SHA256 string `json:"sha256"`
+}
+
+// Stream is what a backup holds of one stream.
+type Stream struct {
+	Name     string `json:"name"`
+	Messages uint64 `json:"messages"`
+	Events   uint64 `json:"events"` // in the messages, as their headers say
+	Bytes    int64  `json:"bytes"`  // of the segments
+
+	// First and Last are sequences of the stream that was copied, 0 without
+	// messages; Oldest and Newest are when those two were stored.
+	First  uint64    `json:"first_sequence"`
+	Last   uint64    `json:"last_sequence"`
+	Oldest time.Time `json:"oldest,omitzero"`
+	Newest time.Time `json:"newest,omitzero"`
+
+	// Config is the stream's, as the server had it. It is for people: a restore
+	// makes its streams with stream.Ensure.
+	Config json.RawMessage `json:"config"`
+
+	Segments []Segment `json:"segments"`
+}
+
+// Segment is one file.
+type Segment struct {
+	File     string `json:"file"`
+	Bytes    int64  `json:"bytes"`
+	Messages uint64 `json:"messages"`
+	First    uint64 `json:"first_sequence"`
+	Last     uint64 `json:"last_sequence"`
+	SHA256   string `json:"sha256"`
+}
+
+// Messages is how many there are in all streams.
+func (m Manifest) Messages() (n uint64) {
+	for _, s := range m.Streams {
+		n += s.Messages
+	}
+	return n
+}
+
+// Progress is told how far the work is, in messages, from one goroutine. It may
+// be nil.
+type Progress func(done, total uint64)
+
+func (p Progress) tell(done, total uint64) {
+	if p != nil {
+		p(done, total)
+	}
+}
+
+// encode writes m as its file has it, its own checksum included.
+func (m Manifest) encode() ([]byte, error) {
+	m.SHA256 = ""
+	plain, err := m.text()
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256(plain)
+	m.SHA256 = hex.EncodeToString(sum[:])
+	return m.text()
+}
+
+func (m Manifest) text() ([]byte, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", "  ")
+	err := enc.Encode(m)
+	return b.Bytes(), err
+}
+
+// readManifest reads dir's, and refuses one that is not as it was written: it is
+// written again and must come out the same.
+func readManifest(dir string) (Manifest, error) {
+	var m Manifest
+	path := filepath.Join(dir, manifestName)
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		return m, kgents.Errorf(kgents.CodeInvalid, "%s has no %s: it is no backup, or one that was interrupted; make another", dir, manifestName)
+	}
+	if err != nil {
+		return m, err
+	}
+	changed := kgents.Errorf(kgents.CodeInvalid, "%s was changed after it was written", path)
+	if err := json.Unmarshal(b, &m); err != nil {
+		return m, changed
+	}
+	if again, err := m.encode(); err != nil || !bytes.Equal(again, b) {
+		if m.Format != format && m.Format != "" {
+			return m, kgents.Errorf(kgents.CodeInvalid, "%s has the format %q; this program reads %q", path, m.Format, format)
+		}
+		return m, changed
+	}
+	if m.Format != format {
+		return m, kgents.Errorf(kgents.CodeInvalid, "%s has the format %q; this program reads %q", path, m.Format, format)
+	}
+	for _, s := range m.Streams {
+		for _, seg := range s.Segments {
+			if filepath.Base(seg.File) != seg.File {
+				return m, kgents.Errorf(kgents.CodeInvalid, "%s names the file %q, which is not in its directory", path, seg.File)
+			}
+		}
+	}
+	return m, nil
+}
+
+// syncDir makes names in dir durable.
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}
+
+// now has whole seconds: nobody needs more of when a backup was made.
+func now() time.Time { return time.Now().UTC().Truncate(time.Second) }

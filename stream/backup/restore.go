@@ -1,0 +1,170 @@
+package backup
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"hash"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/kgents/kgents"
+	"github.com/kgents/kgents/stream"
+)
+
+// Restored says what became of a backup's messages.
+type Restored struct {
+	Dir     string           `json:"dir"`
+	Same    bool             `json:"same"` // the target was read back, and has what it should
+	Streams []RestoredStream `json:"streams"`
+}
+
+// RestoredStream is one stream's part. In the backup there are Stored + Repeated.
+type RestoredStream struct {
+	Name     string `json:"name"`
+	Messages uint64 `json:"messages"` // in the backup
+	Stored   uint64 `json:"stored"`   // in the target, as the server acknowledged
+
+	// Repeated have the Nats-Msg-Id, the subject and the body of a message before
+	// them. A server keeps two of them when the second came after its duplicate
+	// window (2 minutes); a restore is quicker, so it keeps one. Nothing is lost:
+	// the events in both are the same.
+	Repeated uint64 `json:"repeated"`
+
+	// Renamed have the Nats-Msg-Id of a message before them but another subject or
+	// body, which no program of ours writes. They are stored without the id.
+	Renamed uint64 `json:"renamed,omitempty"`
+
+	// Unconditional carried a header that makes storing depend on a sequence of the
+	// old stream. They are stored without it.
+	Unconditional uint64 `json:"unconditional,omitempty"`
+
+	Difference string `json:"difference,omitempty"` // what reading back found
+}
+
+// Restore publishes a backup into the streams of c, which must be empty or not
+// there; it makes them with stream.Ensure. No api and no sink may run on them
+// until it has returned: what they store would stand between, and Restore fails
+// when it meets that. Every message is then delivered to the meter again, and
+// counts once by its identity. The age of a message, after which its stream drops
+// it, begins anew.
+//
+// After an error the target holds a part of the backup. A difference that reading
+// back finds is no error: it is in the answer.
+func Restore(ctx context.Context, js jetstream.JetStream, c stream.Config, dir string, progress Progress) (Restored, error) {
+	r := Restored{Dir: dir, Same: true}
+	// Each message is verified, published and read back.
+	found, err := Verify(ctx, dir, func(done, total uint64) { progress.tell(done, 3*total) })
+	if err != nil {
+		return r, err
+	}
+	if err := found.err(); err != nil {
+		return r, err
+	}
+	// The stream's name is in subjects and headers, so it can't be another.
+	m := found.Manifest
+	if len(m.Streams) != 2 || m.Streams[0].Name != c.DeadName() || m.Streams[1].Name != c.Name {
+		name := ""
+		if n := len(m.Streams); n > 0 {
+			name = m.Streams[n-1].Name
+		}
+		return r, kgents.Errorf(kgents.CodeConflict, "the backup is of the stream %s, not of %s: set NATS_STREAM_NAME to %[1]s", name, c.Name)
+	}
+	for _, s := range m.Streams {
+		if err := empty(ctx, js, s.Name); err != nil {
+			return r, err
+		}
+	}
+	streams, err := stream.Ensure(ctx, js, c)
+	if err != nil {
+		return r, err
+	}
+	targets := []jetstream.Stream{streams.Dead, streams.Events}
+	total, done := 3*m.Messages(), m.Messages()
+	step := func() { done++; progress.tell(min(done, total), total) }
+	for i, s := range m.Streams {
+		out, err := restoreStream(ctx, js, targets[i], dir, s, step)
+		if err != nil {
+			return r, fmt.Errorf("restore of stream %s: %w; a part of it is there: delete the streams %s and %s before you try again", s.Name, err, c.Name, c.DeadName())
+		}
+		r.Streams = append(r.Streams, out)
+		r.Same = r.Same && out.Difference == ""
+	}
+	return r, nil
+}
+
+// empty refuses a stream that holds anything.
+func empty(ctx context.Context, js jetstream.JetStream, name string) error {
+	s, err := js.Stream(ctx, name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", name, err)
+	}
+	if n := s.CachedInfo().State.Msgs; n > 0 {
+		return kgents.Errorf(kgents.CodeConflict, "stream %s is not empty: it holds %d messages, and a restore would mix with them; name another server or data directory, or delete the stream", name, n)
+	}
+	return nil
+}
+
+func restoreStream(ctx context.Context, js jetstream.JetStream, target jetstream.Stream, dir string, s Stream, step func()) (RestoredStream, error) {
+	info, err := target.Info(ctx)
+	if err != nil {
+		return RestoredStream{}, err
+	}
+	p := &publisher{
+		js: js, target: target, next: info.State.LastSeq + 1, sum: sha256.New(), step: step,
+		out: RestoredStream{Name: s.Name, Messages: s.Messages},
+	}
+	for _, seg := range s.Segments {
+		if err := seg.read(ctx, dir, func(m message) error { return p.add(ctx, m) }); err != nil {
+			return p.out, fmt.Errorf("%s: %w", seg.File, err)
+		}
+	}
+	if err := p.flush(ctx); err != nil {
+		return p.out, err
+	}
+	return p.out, p.compare(ctx, info.State.LastSeq+1)
+}
+
+// compare reads back what is in the target.
+func (p *publisher) compare(ctx context.Context, first uint64) error {
+	if in := p.out.Stored + p.out.Repeated; in != p.out.Messages {
+		p.out.Difference = fmt.Sprintf("%d of %d messages are accounted for", in, p.out.Messages)
+		return nil
+	}
+	info, err := p.target.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if info.State.Msgs != p.out.Stored {
+		p.out.Difference = fmt.Sprintf("the server counts %d messages, %d were stored", info.State.Msgs, p.out.Stored)
+		return nil
+	}
+	sum, n := sha256.New(), uint64(0)
+	err = read(ctx, p.target, info.State, func(m message) error {
+		n++
+		p.step()
+		hashContent(sum, m)
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	want, got := hex.EncodeToString(p.sum.Sum(nil)), hex.EncodeToString(sum.Sum(nil))
+	if n != p.out.Stored || info.State.Msgs > 0 && info.State.FirstSeq != first || want != got {
+		p.out.Difference = "the messages that were read back are not those that were stored"
+	}
+	return nil
+}
+
+// hashContent adds a message to the sum over a stream.
+func hashContent(h hash.Hash, m message) {
+	b := appendContent(nil, m)
+	h.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(b)))) // tells where one ends
+	h.Write(b)
+}

@@ -1,0 +1,210 @@
+package backup
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/kgents/kgents"
+	"github.com/kgents/kgents/stream"
+)
+
+// Write copies what both streams hold at its beginning into dir, which it makes,
+// or which is empty. Publishers and sinks may go on; what they store meanwhile is
+// not in the backup. A message that the server drops for its age meanwhile may be
+// missing.
+func Write(ctx context.Context, js jetstream.JetStream, c stream.Config, dir string, progress Progress) (Manifest, error) {
+	return write(ctx, js, c, dir, progress, maxSegment)
+}
+
+func write(ctx context.Context, js jetstream.JetStream, c stream.Config, dir string, progress Progress, segment int64) (Manifest, error) {
+	m := Manifest{Format: format, Began: now()}
+	var infos []*jetstream.StreamInfo
+	var total, done uint64
+	// Both are looked at before the first is copied, so that the copy is of one
+	// moment, or nearly.
+	for _, name := range []string{c.DeadName(), c.Name} {
+		s, err := js.Stream(ctx, name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) {
+			return m, kgents.Errorf(kgents.CodeMisconfig, "the server has no stream %s: look at NATS_STREAM_NAME, or start kgents once", name)
+		}
+		if err != nil {
+			return m, fmt.Errorf("stream %s: %w", name, err)
+		}
+		infos = append(infos, s.CachedInfo())
+		total += s.CachedInfo().State.Msgs
+	}
+	if err := makeEmpty(dir); err != nil {
+		return m, err
+	}
+	for i, info := range infos {
+		s, err := js.Stream(ctx, info.Config.Name)
+		if err != nil {
+			return m, fmt.Errorf("stream %s: %w", info.Config.Name, err)
+		}
+		out := Stream{Name: info.Config.Name, Segments: []Segment{}}
+		if out.Config, err = plain(info.Config); err != nil {
+			return m, err
+		}
+		w := &writer{dir: dir, kind: []string{"dead", "events"}[i], max: segment, stream: &out}
+		err = read(ctx, s, info.State, func(msg message) error {
+			done++
+			progress.tell(min(done, total), total)
+			return w.add(msg)
+		})
+		if err == nil {
+			err = w.finish()
+		}
+		if err == nil {
+			err = complete(ctx, s, info.State.LastSeq, out.Messages)
+		}
+		if err != nil {
+			_ = w.close()
+			return m, fmt.Errorf("backup of stream %s: %w", info.Config.Name, err)
+		}
+		m.Streams = append(m.Streams, out)
+	}
+	m.Ended = now()
+	return m, m.store(dir)
+}
+
+// makeEmpty makes dir and refuses one with anything in it.
+func makeEmpty(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return fmt.Errorf("can't make the backup's directory: %w", err)
+	}
+	files, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	if len(files) > 0 {
+		return kgents.Errorf(kgents.CodeConflict, "%s is not empty: name a new directory for each backup", dir)
+	}
+	return syncDir(filepath.Dir(filepath.Clean(dir)))
+}
+
+// plain is v as JSON, as a person would write it.
+func plain(v any) (json.RawMessage, error) {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	err := enc.Encode(v)
+	return bytes.TrimSpace(b.Bytes()), err
+}
+
+// store writes the manifest, which makes the backup one.
+func (m *Manifest) store(dir string) error {
+	b, err := m.encode()
+	if err != nil {
+		return err
+	}
+	if err := syncDir(dir); err != nil {
+		return err
+	}
+	path := filepath.Join(dir, manifestName)
+	f, err := os.OpenFile(path+".part", os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(b)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(path+".part", path); err != nil {
+		return err
+	}
+	if err := syncDir(dir); err != nil {
+		return err
+	}
+	*m, err = readManifest(dir) // with its checksum
+	return err
+}
+
+const (
+	idle   = 2 * time.Second // after which read asks whether anything is left
+	resets = 5               // times the client makes its consumer again, in about half a minute
+)
+
+// read calls f with each message of a state, in order. F may keep nothing.
+func read(ctx context.Context, s jetstream.Stream, state jetstream.StreamState, f func(message) error) error {
+	if state.Msgs == 0 {
+		return nil
+	}
+	consumer, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: state.FirstSeq, MaxResetAttempts: resets,
+	})
+	if err != nil {
+		return err
+	}
+	it, err := consumer.Messages(jetstream.PullMaxMessages(64))
+	if err != nil {
+		return err
+	}
+	defer it.Stop()
+	for last := state.FirstSeq - 1; last < state.LastSeq; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		msg, err := it.Next(jetstream.NextMaxWait(idle))
+		if errors.Is(err, nats.ErrTimeout) {
+			if left, err := more(ctx, s, last, state.LastSeq); err != nil || !left {
+				return err
+			}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return err
+		}
+		at := meta.Sequence.Stream
+		if at <= last {
+			return fmt.Errorf("the server delivered message %d after %d", at, last)
+		}
+		if at > state.LastSeq {
+			return nil
+		}
+		last = at
+		if err := f(message{sequence: at, at: meta.Timestamp.UTC(), subject: msg.Subject(), header: msg.Headers(), data: msg.Data()}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// more tells whether the stream has a message after one and up to another: those
+// that were there may have been dropped for their age.
+func more(ctx context.Context, s jetstream.Stream, after, upTo uint64) (bool, error) {
+	msg, err := s.GetMsg(ctx, after+1, jetstream.WithGetMsgSubject(">"))
+	if errors.Is(err, jetstream.ErrMsgNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	return msg.Sequence <= upTo, nil
+}
+
+// complete fails when the server still has more messages up to last than were
+// read. Each of those after last has a sequence of its own, so there are at most
+// as many as sequences.
+func complete(ctx context.Context, s jetstream.Stream, last, read uint64) error {
+	info, err := s.Info(ctx)
+	if err != nil {
+		return err
+	}
+	if has, later := info.State.Msgs, info.State.LastSeq-last; has > later && has-later > read {
+		return fmt.Errorf("the server has %d messages and delivered %d: try again", has-later, read)
+	}
+	return nil
+}
