@@ -27,6 +27,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kgents/kgents"
+	"github.com/kgents/kgents/failpoint"
 )
 
 const (
@@ -36,7 +37,7 @@ const (
 	// Lease is how long a claim lasts without a commit. It is longer than any
 	// publish may take (see package receive's deadlines), so that a claim doesn't
 	// end under the hands of a living owner.
-	Lease = 30 * time.Second
+	Lease = 15 * time.Second
 
 	// heldWait is how long Admit waits for another owner's claim to be decided
 	// before it asks the client to come again.
@@ -179,7 +180,9 @@ func (g *Gate) round(ctx context.Context, owner string, events []kgents.Event) (
 	if len(mine) == 0 {
 		return 0, held, nil
 	}
+	failpoint.Hit("admit.claimed")
 	published := g.pub.Publish(ctx, mine)
+	failpoint.Hit("admit.published")
 
 	// The caller may be out of time; its claims must be settled all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanup)

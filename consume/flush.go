@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kgents/kgents/consume/deadletter"
+	"github.com/kgents/kgents/failpoint"
 	"github.com/kgents/kgents/meter"
 	"github.com/kgents/kgents/stream"
 )
@@ -42,6 +43,7 @@ func (s *Sink) flush(ctx context.Context, batch []delivery) {
 	}
 	now := time.Now()
 	for _, d := range batch {
+		failpoint.Hit("flush.acknowledging")
 		s.observe(d.envelope, now)
 		if err := d.Ack(); err != nil {
 			// It will be delivered again, and count once by its identity.
@@ -106,7 +108,9 @@ func (s *Sink) deliver(ctx context.Context, body []byte, events int) (refusal *m
 	retry, blocked := firstRetry, firstBlocked
 	for {
 		start := time.Now()
+		failpoint.Hit("flush.before")
 		err := s.Meter.Ingest(ctx, body)
+		failpoint.Hit("flush.after")
 		if err == nil {
 			s.metrics.latency.Observe(time.Since(start).Seconds())
 			s.metrics.sent.Add(float64(events))

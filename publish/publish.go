@@ -27,6 +27,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kgents/kgents"
+	"github.com/kgents/kgents/failpoint"
 	"github.com/kgents/kgents/publish/spool"
 	"github.com/kgents/kgents/stream"
 )
@@ -314,11 +315,13 @@ func (p *Publisher) send(msg *nats.Msg, events int) error {
 func (p *Publisher) try(ctx context.Context, msg *nats.Msg) error {
 	ctx, cancel := context.WithTimeout(ctx, attempt)
 	defer cancel()
+	failpoint.Hit("publish.before")
 	ack, err := p.sender.PublishMsg(ctx, msg, jetstream.WithExpectStream(p.stream), jetstream.WithRetryAttempts(0))
 	if err != nil {
 		p.metrics.errors.WithLabelValues(reason(err)).Inc()
 		return err
 	}
+	failpoint.Hit("publish.acknowledged")
 	if ack.Duplicate {
 		p.metrics.repeated.Inc()
 	}

@@ -8,6 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/kgents/kgents"
+	"github.com/kgents/kgents/failpoint"
 	"github.com/kgents/kgents/publish/spool"
 )
 
@@ -94,6 +95,7 @@ func (s *spooler) drain() {
 			s.wait(drainPause)
 			continue
 		}
+		failpoint.Hit("spool.drained")
 		s.metrics.drained.Inc()
 		if err := s.disk.Done(); err != nil {
 			// It has arrived, and may be sent again after a restart: it counts once.

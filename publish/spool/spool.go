@@ -22,6 +22,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kgents/kgents/failpoint"
 )
 
 // segmentBytes is where a segment is closed and the next begun. A segment goes
@@ -133,9 +135,11 @@ func (s *Spool) Append(msg *nats.Msg) error {
 	}
 	seg := &s.segments[len(s.segments)-1]
 	_, err = s.file.WriteAt(b, seg.Bytes)
+	failpoint.Hit("spool.written")
 	if err == nil {
 		err = s.file.Sync()
 	}
+	failpoint.Hit("spool.synced")
 	if err != nil {
 		// Nobody was told that it is durable. After a failed sync nothing is known
 		// of the file's pages, so the next append begins another.

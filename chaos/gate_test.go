@@ -1,0 +1,77 @@
+package chaos
+
+import (
+	"io"
+	"net"
+	"sync"
+	"testing"
+)
+
+// gate is a way to a server that can be cut.
+type gate struct {
+	addr, target string
+	mu           sync.Mutex
+	cut          bool
+	conns        map[net.Conn]bool
+}
+
+func newGate(t *testing.T, target string) *gate {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &gate{addr: l.Addr().String(), target: target, conns: map[net.Conn]bool{}}
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go g.pass(conn)
+		}
+	}()
+	t.Cleanup(func() { l.Close(); g.close() })
+	return g
+}
+
+func (g *gate) pass(in net.Conn) {
+	defer in.Close()
+	out, err := net.Dial("tcp", g.target)
+	if err != nil {
+		return
+	}
+	defer out.Close()
+	g.mu.Lock()
+	if g.cut {
+		g.mu.Unlock()
+		return
+	}
+	g.conns[in], g.conns[out] = true, true
+	g.mu.Unlock()
+	done := make(chan struct{})
+	go func() { _, _ = io.Copy(out, in); out.Close(); close(done) }()
+	_, _ = io.Copy(in, out)
+	in.Close()
+	<-done
+	g.mu.Lock()
+	delete(g.conns, in)
+	delete(g.conns, out)
+	g.mu.Unlock()
+}
+
+// close cuts all connections, and every new one.
+func (g *gate) close() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.cut = true
+	for c := range g.conns {
+		c.Close()
+	}
+}
+
+func (g *gate) open() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.cut = false
+}
