@@ -32,7 +32,11 @@ fuzz: ## Fuzz every decoder for a minute each (FUZZTIME=10m for longer)
 
 .PHONY: crash
 crash: ## Kill the program at random moments (ROUNDS=200 for more)
-	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 60m -run TestCrash ./e2e -rounds $(or $(ROUNDS),200) -v
+	CGO_ENABLED=1 $(GO) test ./e2e -race -count=1 -timeout 60m -run TestCrash -rounds $(or $(ROUNDS),200) -v
+
+.PHONY: chaos
+chaos: ## Every fault under load, against a ledger: docs/saas/guarantees.md (ROUNDS=1 for a look)
+	@./scripts/chaos
 
 .PHONY: bench
 bench: ## Measure, as a table: docs/benchmarks.md
