@@ -18,7 +18,8 @@ import (
 type openMeter struct {
 	*httptest.Server
 	mu         sync.Mutex
-	status     int // what it answers; 0 = it works
+	status     int  // what it answers; 0 = it works
+	healed     bool // it takes poison
 	counted    map[string]int
 	deliveries int // events, repeated ones included
 }
@@ -34,6 +35,13 @@ func (o *openMeter) answer(status int) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.status = status
+}
+
+// heal makes it take what it has refused.
+func (o *openMeter) heal() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.healed = true
 }
 
 func (o *openMeter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -58,7 +66,7 @@ func (o *openMeter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	for _, e := range events {
-		if e.Data.Agent == "poison" {
+		if e.Data.Agent == "poison" && !o.healed {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(http.StatusBadRequest)
 			fmt.Fprint(w, `{"title":"Bad Request","status":400,"detail":"this event is refused"}`)

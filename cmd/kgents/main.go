@@ -80,7 +80,7 @@ and in another terminal:
 		}
 	}
 	add("run", newUpCommand(), newAPICommand(), newSinkCommand(), newMeterCommand())
-	add("use", newEmitCommand(), newVerifyCommand(), newUsageCommand())
+	add("use", newEmitCommand(), newVerifyCommand(), newUsageCommand(), newDeadLetterCommand())
 	add("use", newSpoolCommand())
 	add("about", newConfigCommand(), newVersionCommand(), newCompletionCommand())
 	root.SetHelpCommandGroupID("about")
