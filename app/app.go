@@ -42,6 +42,7 @@ import (
 	"github.com/kgents/kgents/publish"
 	"github.com/kgents/kgents/publish/spool"
 	"github.com/kgents/kgents/receive"
+	"github.com/kgents/kgents/reconcile"
 	"github.com/kgents/kgents/stream"
 	"github.com/kgents/kgents/telemetry"
 )
@@ -78,6 +79,7 @@ type App struct {
 	identities *fallback.Store // nil without Redis
 	edge       *receive.Edge
 	sink       *consume.Sink
+	reconciler *reconcile.Service // of the roles with a sink
 	watch      *watch
 }
 
@@ -124,6 +126,9 @@ func Start(ctx context.Context, role config.Role, c config.Config, log *slog.Log
 	}
 	a.startWatch()
 	a.serve()
+	if a.reconciler != nil {
+		a.onStop(a.reconciler.Close) // before HTTP drains, which waits for a run that was asked for
+	}
 	if role == config.RoleUp {
 		if err := config.WriteURL(c.DataDir, a.URL()); err != nil {
 			return nil, fmt.Errorf("can't write to the data directory: %w", err)
@@ -363,7 +368,18 @@ func (a *App) startSink(context.Context) error {
 		a.sink.Run(ctx, sinkDrain)
 	}()
 	a.onStop(func() { cancel(); <-done })
+	a.startReconciler()
 	return nil
+}
+
+// startReconciler compares the meter with the stream, where the sink is: what the
+// sinks have acknowledged is what the meter must have.
+func (a *App) startReconciler() {
+	a.reconciler = reconcile.New(reconcile.Config{JetStream: a.js, Stream: a.streams, Meter: a.meter, Log: a.log}, a.reg)
+	a.onStop(a.reconciler.Close)
+	if a.config.ReconcileInterval > 0 {
+		a.reconciler.Schedule(a.config.ReconcileInterval, reconcile.ScheduledSettle)
+	}
 }
 
 // openSpool opens the directory where events wait while NATS is away. It is nil

@@ -77,6 +77,9 @@ func (a *App) routes() http.Handler {
 		guarded := receive.RequireKey(receive.NewKeys(a.config.APIKeys), a.meterWeb)
 		mux.Handle("/api/", guarded)
 	}
+	if a.reconciler != nil {
+		mux.Handle("POST /api/v1/reconcile", receive.RequireKey(receive.NewKeys(a.config.APIKeys), a.reconciler))
+	}
 	mux.HandleFunc("GET /health", a.watch.serveHealth)
 	mux.HandleFunc("GET /health/saas", a.watch.serveSaaS)
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })

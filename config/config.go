@@ -57,11 +57,12 @@ type Config struct {
 	SpoolBytes int64  // its bound, 0 = no spool
 	RedisURL   string // empty = identities in memory
 
-	OpenMeterBaseURL string // empty = the embedded meter
-	OpenMeterAPIKey  string
-	BatchSize        int           // events that trigger a flush
-	FlushInterval    time.Duration // longest wait of an event for a flush
-	MetersFile       string        // meters of the embedded meter, empty = the default set
+	OpenMeterBaseURL  string // empty = the embedded meter
+	OpenMeterAPIKey   string
+	BatchSize         int           // events that trigger a flush
+	FlushInterval     time.Duration // longest wait of an event for a flush
+	ReconcileInterval time.Duration // between comparisons of the meter with the stream, 0 = none
+	MetersFile        string        // meters of the embedded meter, empty = the default set
 
 	WebhookSecrets []string
 	APIKeys        []string

@@ -78,6 +78,7 @@ var everything = vars{
 	"OPENMETER_BATCH_SIZE": "250", "OPENMETER_FLUSH_INTERVAL": "500ms", "METERS_FILE": "meters.yaml",
 	"STRIPE_WEBHOOK_SECRET": "whsec_new,whsec_old",
 	"SPOOL_DIR":             "/var/spool/kgents", "SPOOL_MAX_BYTES": "2GiB", "REDIS_URL": "rediss://app:hush@redis.test:6380/3",
+	"RECONCILE_INTERVAL": "30m",
 }
 
 func TestEveryVariableReachesItsField(t *testing.T) {
@@ -95,7 +96,8 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		SpoolDir: "/var/spool/kgents", SpoolBytes: 2 << 30, RedisURL: "rediss://app:hush@redis.test:6380/3",
 		OpenMeterBaseURL: "https://meter.test/root", OpenMeterAPIKey: "om-key",
 		BatchSize: 250, FlushInterval: 500 * time.Millisecond, MetersFile: "meters.yaml",
-		WebhookSecrets: []string{"whsec_new", "whsec_old"},
+		ReconcileInterval: 30 * time.Minute,
+		WebhookSecrets:    []string{"whsec_new", "whsec_old"},
 	}
 	c := load(t, config.RoleAPI, everything)
 	if diff := cmp.Diff(want, c); diff != "" {
@@ -112,7 +114,7 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	cluster := config.Config{
 		APIHost: "0.0.0.0", APIPort: 8000, LogLevel: slog.LevelInfo,
-		StreamName: "kgent-events", Replicas: 3, BatchSize: 100, FlushInterval: time.Second, SpoolBytes: 1 << 30,
+		StreamName: "kgent-events", Replicas: 3, BatchSize: 100, FlushInterval: time.Second, ReconcileInterval: time.Hour, SpoolBytes: 1 << 30,
 	}
 	// On one's own machine nobody else is let in, and there are no three servers.
 	up := cluster
@@ -242,6 +244,9 @@ func TestValues(t *testing.T) {
 		{"OPENMETER_FLUSH_INTERVAL", "10", "10s"},
 		{"OPENMETER_FLUSH_INTERVAL", "1ms", "1ms"},
 		{"OPENMETER_FLUSH_INTERVAL", "10s", "10s"},
+		{"RECONCILE_INTERVAL", "0", "0s"}, // never
+		{"RECONCILE_INTERVAL", "60", "1m0s"},
+		{"RECONCILE_INTERVAL", "24h", "24h0m0s"},
 	} {
 		t.Run(test.name+"="+test.value, func(t *testing.T) {
 			if got := load(t, config.RoleUp, vars{test.name: test.value}).Public(test.name); got != test.shown {
@@ -256,6 +261,7 @@ func TestMistakes(t *testing.T) {
 	const (
 		port     = "is no whole number from 0 to 65535"
 		batch    = "is no whole number from 1 to 100000"
+		interval = "is neither 0 nor a duration from 1m to 24h: use for example 1h"
 		duration = "is no duration from 1ms to 10s: use for example 1s or 500ms"
 		size     = "is no size: use for example 20GiB"
 		unit     = "has an unknown unit: use KiB, MiB, GiB or TiB"
@@ -304,6 +310,10 @@ func TestMistakes(t *testing.T) {
 		{"OPENMETER_FLUSH_INTERVAL", "1e300", duration},
 		{"OPENMETER_FLUSH_INTERVAL", "NaN", duration},
 		{"OPENMETER_FLUSH_INTERVAL", "Inf", duration},
+		{"RECONCILE_INTERVAL", "59s", interval},
+		{"RECONCILE_INTERVAL", "24h1s", interval},
+		{"RECONCILE_INTERVAL", "-1h", interval},
+		{"RECONCILE_INTERVAL", "hourly", interval},
 	} {
 		t.Run(test.name+"="+test.value, func(t *testing.T) {
 			_, _, err := config.Load(config.RoleUp, config.Source{Env: vars{test.name: test.value}.lookup})

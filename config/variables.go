@@ -38,6 +38,13 @@ func (v Variable) Default(role Role) string {
 // flush longer than that would be delivered to another sink meanwhile.
 const maxFlushInterval = 10 * time.Second
 
+// A reconciliation looks 24 hours back, so at a longer interval some events would
+// never be looked at.
+const (
+	minReconcileInterval = time.Minute
+	maxReconcileInterval = 24 * time.Hour
+)
+
 var streamName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // Variables lists every setting in the order in which they are documented.
@@ -203,6 +210,19 @@ func Variables() []Variable {
 				return nil
 			},
 			get: func(c Config) string { return c.FlushInterval.String() },
+		},
+		{
+			Name: "RECONCILE_INTERVAL", dflt: "1h",
+			Help: "how often the sink compares the meter with the last 24 hours of the stream, and sends again what is missing; a bare number means seconds; 0 = never",
+			set: func(c *Config, s string) error {
+				d, err := parseDuration(s)
+				if err != nil || d < 0 || d > 0 && d < minReconcileInterval || d > maxReconcileInterval {
+					return errors.New("is neither 0 nor a duration from 1m to 24h: use for example 1h")
+				}
+				c.ReconcileInterval = d
+				return nil
+			},
+			get: func(c Config) string { return c.ReconcileInterval.String() },
 		},
 		{
 			Name: "METERS_FILE", Help: "YAML file of the embedded meter's meters; empty = the default set",

@@ -4,13 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
-	"strings"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/kgents/kgents"
 	"github.com/kgents/kgents/meter"
 )
 
@@ -25,6 +20,10 @@ const (
 
 	// maxLookups bounds the questions for a single id in a run.
 	maxLookups = 20_000
+
+	// rest is how many times as long as it took to answer the meter is left alone,
+	// in a run with pauses: such a run is a fifth of one caller's load at most.
+	rest = 4
 
 	// A request that the meter could not answer is tried so often, after 0.5 s,
 	// 1 s and 2 s, or what the meter asks for.
@@ -209,7 +208,7 @@ func (r *run) page(ctx context.Context, f meter.EventFilter) (rows []meter.Store
 
 // attempt makes a request after the pause, and again while the meter is away.
 func (r *run) attempt(ctx context.Context, request func() error) error {
-	wait := r.Pause
+	wait := r.pause()
 	for try := 1; ; try++ {
 		select {
 		case <-ctx.Done():
@@ -217,7 +216,9 @@ func (r *run) attempt(ctx context.Context, request func() error) error {
 		case <-time.After(wait):
 		}
 		r.report.Requests++
+		began := time.Now()
 		err := request()
+		r.took = time.Since(began)
 		if err == nil || meter.Classify(err) != meter.Retry || try == tries || ctx.Err() != nil {
 			return err
 		}
@@ -226,6 +227,14 @@ func (r *run) attempt(ctx context.Context, request func() error) error {
 			wait = max(wait, e.RetryAfter)
 		}
 	}
+}
+
+// pause is how long to leave the meter alone before the next request.
+func (r *run) pause() time.Duration {
+	if r.Pause == 0 {
+		return 0
+	}
+	return max(r.Pause, rest*r.took)
 }
 
 // refused says whether the meter won't answer such a question at all: OpenMeter
@@ -259,46 +268,3 @@ func (r *run) match(w *window, row meter.StoredEvent, low, high int64) {
 		r.tally.example(finding(Different, e))
 	}
 }
-
-// settleSurplus counts what of the candidates the stream doesn't hold: neither
-// the period, nor the day before it, nor the time since.
-func (r *run) settleSurplus(ctx context.Context) error {
-	if len(r.surplus) == 0 {
-		return nil
-	}
-	s, err := r.JetStream.Stream(ctx, r.Stream.Name)
-	if err != nil {
-		return fmt.Errorf("stream %s: %w", r.Stream.Name, err)
-	}
-	if last := s.CachedInfo().State.LastSeq; last > 0 {
-		err := read(ctx, r.JetStream, r.Stream.Name, position{at: r.Since.Add(-leadIn)}, last, func(_ uint64, _ time.Time, msg jetstream.Msg) bool {
-			for _, e := range open(msg.Headers(), msg.Data()) {
-				delete(r.surplus, e.identity())
-			}
-			return len(r.surplus) > 0
-		})
-		if err != nil {
-			return err
-		}
-	}
-	for _, f := range r.surplus {
-		c := r.tally.at(r.tally.group(f.Type, f.Customer))
-		c.Surplus++
-		c.InMeter++
-		r.tally.example(f)
-	}
-	clear(r.surplus)
-	return nil
-}
-
-// finding names an event, without what a stranger may have made too long.
-func finding(k Kind, e event) Finding {
-	return Finding{
-		Kind: k, Source: cut(e.Source, kgents.MaxSourceBytes), ID: cut(e.ID, kgents.MaxIDBytes),
-		Type: cut(e.Type, kgents.MaxTypeBytes), Customer: cut(e.Subject, kgents.MaxSubjectBytes),
-		Time: e.Time.UTC(), of: e.identity(),
-	}
-}
-
-// cut returns the first n bytes of s, as valid UTF-8.
-func cut(s string, n int) string { return strings.ToValidUTF8(s[:min(len(s), n)], "") }

@@ -69,7 +69,11 @@ type Config struct {
 type Options struct {
 	Since, Until time.Time // messages that the stream has stored from Since on and before Until
 	Fix          bool      // send missing events again
-	Pause        time.Duration
+
+	// Pause is the shortest time between two requests to the meter; with one, the
+	// meter is also left alone for four times as long as its last answer took. 0 is
+	// as fast as it answers.
+	Pause time.Duration
 }
 
 // Run compares. With an error, the report holds what was found until then.
@@ -97,6 +101,7 @@ type run struct {
 	tally   *tally
 	surplus map[identity]Finding // candidates: listed by the meter, not in the window of their time
 	lookups int
+	took    time.Duration // of the last request
 }
 
 func (r *run) all(ctx context.Context) error {

@@ -31,7 +31,7 @@ func TestFindsAndMendsWhatWasForgotten(t *testing.T) {
 			b := newBed(t)
 			r := rand.New(rand.NewPCG(7, 11))
 			b.door.forget = func(string) bool { return r.IntN(100) == 0 }
-			const n = 1000
+			const n = 600
 			b.many(0, n, test.over)
 			b.deliver()
 			lost := len(b.door.lost)
