@@ -9,13 +9,14 @@ import (
 
 // gate is a way to a server that can be cut.
 type gate struct {
-	addr, target string
-	mu           sync.Mutex
-	cut          bool
-	conns        map[net.Conn]bool
+	addr   string
+	target func() string
+	mu     sync.Mutex
+	cut    bool
+	conns  map[net.Conn]bool
 }
 
-func newGate(t *testing.T, target string) *gate {
+func newGate(t *testing.T, target func() string) *gate {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -37,7 +38,7 @@ func newGate(t *testing.T, target string) *gate {
 
 func (g *gate) pass(in net.Conn) {
 	defer in.Close()
-	out, err := net.Dial("tcp", g.target)
+	out, err := net.Dial("tcp", g.target())
 	if err != nil {
 		return
 	}

@@ -93,7 +93,7 @@ func (l *ledger) next(r *rand.Rand, worker, n int) request {
 // deliver sends until the request is answered for good.
 func (l *ledger) deliver(client *http.Client, r *rand.Rand, req request) {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		code, err := l.send(client, l.w.apis[r.IntN(len(l.w.apis))], req)
+		code, err := l.send(client, l.w.apiGates[r.IntN(len(l.w.apiGates))], req)
 		l.sent.Add(1)
 		switch {
 		case err == nil && code < 300 && !req.bad:
@@ -119,8 +119,8 @@ func (l *ledger) deliver(client *http.Client, r *rand.Rand, req request) {
 	}
 }
 
-func (l *ledger) send(client *http.Client, p *process, req request) (int, error) {
-	r, err := http.NewRequest(http.MethodPost, p.address()+req.path, bytes.NewReader(req.body))
+func (l *ledger) send(client *http.Client, way *gate, req request) (int, error) {
+	r, err := http.NewRequest(http.MethodPost, "http://"+way.addr+req.path, bytes.NewReader(req.body))
 	if err != nil {
 		return 0, err
 	}

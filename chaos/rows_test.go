@@ -77,6 +77,15 @@ func rows() []row {
 			after(r)
 			p.signal(syscall.SIGCONT)
 		}},
+		{name: "api: cut off from its clients", short: true, harm: func(w *world, r *rand.Rand) {
+			for range 5 { // in the middle of requests, again and again
+				g := w.apiGates[r.IntN(len(w.apiGates))]
+				g.close()
+				time.Sleep(time.Duration(r.IntN(200)) * time.Millisecond)
+				g.open()
+				time.Sleep(time.Duration(r.IntN(200)) * time.Millisecond)
+			}
+		}},
 		{name: "sink: kill -9", harm: func(w *world, r *rand.Rand) { p := pick(w.sinks, r); p.kill(); after(r); p.start(); w.ready(p) }},
 		{name: "sink: frozen", harm: func(w *world, r *rand.Rand) {
 			p := pick(w.sinks, r)
@@ -118,7 +127,7 @@ func rows() []row {
 			heal: func(w *world) { w.meter.misbehave(nil) }},
 		{name: "openmeter: 400 for one event", short: true, harm: func(w *world, r *rand.Rand) {
 			l := &ledger{w: w}
-			code, err := l.send(quick, w.apis[0], request{path: "/api/v1/events", body: fmt.Appendf(nil,
+			code, err := l.send(quick, w.apiGates[0], request{path: "/api/v1/events", body: fmt.Appendf(nil,
 				`[{"specversion":"1.0","id":%q,"source":"chaos","type":"agent.tokens","subject":"c","data":{}}]`, poison)})
 			if err != nil || code != http.StatusNoContent {
 				w.Errorf("the poison was answered %d, %v", code, err)
@@ -256,7 +265,7 @@ func fill(w *world, dir string) {
 
 // deadLetters asks NATS.
 func (w *world) deadLetters() int {
-	nc, err := nats.Connect("nats://" + w.natsGate.target)
+	nc, err := nats.Connect("nats://" + w.natsGate.target())
 	if err != nil {
 		return -1
 	}

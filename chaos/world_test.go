@@ -148,6 +148,7 @@ type world struct {
 	nats, redis         *process
 	natsGate, redisGate *gate
 	meterGate           *gate
+	apiGates            []*gate // the clients' ways to the apis
 	meter               *openMeter
 	apis, sinks         []*process
 	dir                 string
@@ -175,12 +176,15 @@ func newWorld(t *testing.T, o options) *world {
 	w.nats = w.process("nats", programs.nats, "-c", conf)
 	_, port, _ = net.SplitHostPort(redisAddr)
 	w.redis = w.process("redis", "redis-server", "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", w.dir)
-	w.natsGate, w.redisGate, w.meterGate = newGate(t, natsAddr), newGate(t, redisAddr), newGate(t, w.meter.addr)
+	fixed := func(addr string) func() string { return func() string { return addr } }
+	w.natsGate, w.redisGate, w.meterGate = newGate(t, fixed(natsAddr)), newGate(t, fixed(redisAddr)), newGate(t, fixed(w.meter.addr))
 	w.nats.start()
 	w.redis.start()
 	for i := range 2 {
 		w.apis = append(w.apis, w.role("api", i, o))
 		w.sinks = append(w.sinks, w.role("sink", i, o))
+		api := w.apis[i]
+		w.apiGates = append(w.apiGates, newGate(t, func() string { return strings.TrimPrefix(api.address(), "http://") }))
 	}
 	for _, p := range append(w.apis, w.sinks...) {
 		p.start()
