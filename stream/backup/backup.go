@@ -123,9 +123,9 @@ func (m Manifest) text() ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// readManifest reads dir's, and refuses one that is not as it was written: it is
-// written again and must come out the same.
-func readManifest(dir string) (Manifest, error) {
+// ReadManifest reads dir's manifest, and refuses one that is not as it was written:
+// it is written again and must come out the same. It looks at no other file.
+func ReadManifest(dir string) (Manifest, error) {
 	var m Manifest
 	path := filepath.Join(dir, manifestName)
 	b, err := os.ReadFile(path)

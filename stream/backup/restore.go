@@ -88,7 +88,7 @@ func Restore(ctx context.Context, js jetstream.JetStream, c stream.Config, dir s
 	for i, s := range m.Streams {
 		out, err := restoreStream(ctx, js, targets[i], dir, s, step)
 		if err != nil {
-			return r, fmt.Errorf("restore of stream %s: %w; a part of it is there: delete the streams %s and %s before you try again", s.Name, err, c.Name, c.DeadName())
+			return r, fmt.Errorf("restore of stream %s: %w; a part of it is there: before you try again, delete the streams %s and %s, or the embedded server's directory", s.Name, err, c.Name, c.DeadName())
 		}
 		r.Streams = append(r.Streams, out)
 		r.Same = r.Same && out.Difference == ""

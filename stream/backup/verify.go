@@ -27,7 +27,7 @@ type Problem struct {
 func Verify(ctx context.Context, dir string, progress Progress) (Report, error) {
 	r := Report{Dir: dir, Problems: []Problem{}}
 	var err error
-	if r.Manifest, err = readManifest(dir); err != nil {
+	if r.Manifest, err = ReadManifest(dir); err != nil {
 		return r, err
 	}
 	total, done := r.Manifest.Messages(), uint64(0)

@@ -124,7 +124,7 @@ func (m *Manifest) store(dir string) error {
 	if err := syncDir(dir); err != nil {
 		return err
 	}
-	*m, err = readManifest(dir) // with its checksum
+	*m, err = ReadManifest(dir) // with its checksum
 	return err
 }
 

@@ -1,0 +1,300 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+	"github.com/vbauerster/mpb/v8"
+	"github.com/vbauerster/mpb/v8/decor"
+
+	"github.com/kgents/kgents/app"
+	"github.com/kgents/kgents/config"
+	"github.com/kgents/kgents/stream/backup"
+	"github.com/kgents/kgents/telemetry"
+	"github.com/kgents/kgents/term"
+)
+
+func newStreamCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "stream",
+		Short: "Back up and restore the stream",
+		Long: `Copy the streams of events and of dead letters to files, check the files, and put
+them into an empty server.
+
+The server is that of NATS_SERVERS. Without it, it is the embedded one of the data
+directory, which must not be running then.`,
+		Example: `  kgents stream backup /backups/2026-11-30
+  kgents stream verify /backups/2026-11-30
+  kgents stream restore /backups/2026-11-30 --data ./new`,
+		Args: onlyCommands,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	cmd.AddCommand(newStreamBackupCommand(), newStreamRestoreCommand(), newStreamVerifyCommand())
+	return cmd
+}
+
+func newStreamBackupCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "backup DIR",
+		Short: "Copy both streams into a new directory",
+		Long: `Copy what both streams hold at the beginning into DIR, which must be empty or not
+there: headers and bodies byte for byte, with a SHA-256 of each file. With
+NATS_SERVERS everything may go on meanwhile. DIR is a backup when it has a
+manifest.json, which is written last. It holds customers' data, unencrypted.`,
+		Example: `  kgents stream backup /backups/2026-11-30
+  NATS_SERVERS=nats://nats:4222 kgents stream backup /backups/2026-11-30 --output json`,
+		Args: oneDirectory,
+	}
+	s := addStreamFlags(cmd, &output)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		return s.open(cmd, output, false, func(o app.Offline) error {
+			m, err := withBar("copying ", func(p backup.Progress) (backup.Manifest, error) {
+				return backup.Write(cmd.Context(), o.JetStream, o.Streams, args[0], p)
+			})
+			if err != nil {
+				return err
+			}
+			r := backup.Report{Dir: args[0], Sound: true, Manifest: m, Problems: []backup.Problem{}}
+			return printBackup(cmd.OutOrStdout(), output, "written and synced", r)
+		})
+	}
+	return cmd
+}
+
+func newStreamVerifyCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "verify DIR",
+		Short: "Check a backup, without a server",
+		Long: `Read all of the backup in DIR and compare it with its manifest. Exit code 1 when
+anything is missing or is not what was written.`,
+		Example: `  kgents stream verify /backups/2026-11-30
+  kgents stream verify /backups/2026-11-30 --output json`,
+		Args: oneDirectory,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := checkOutput(output); err != nil {
+				return err
+			}
+			r, err := withBar("checking ", func(p backup.Progress) (backup.Report, error) {
+				return backup.Verify(cmd.Context(), args[0], p)
+			})
+			if err != nil {
+				return err
+			}
+			if err := printBackup(cmd.OutOrStdout(), output, "as it was written", r); err != nil {
+				return err
+			}
+			if !r.Sound {
+				return errReported
+			}
+			return nil
+		},
+	}
+	addOutputFlag(cmd, &output)
+	return cmd
+}
+
+func newStreamRestoreCommand() *cobra.Command {
+	var output string
+	cmd := &cobra.Command{
+		Use:   "restore DIR",
+		Short: "Put a backup into an empty server, and read it back",
+		Long: `Check the backup in DIR, publish all of it into streams that are empty or not
+there, and read them back. Exit code 1 on any difference. Stop 'kgents api' and
+'kgents sink' until it is done.
+
+The meter then gets everything again and counts each event once, by its source and
+id. A remote OpenMeter must deduplicate as far back as the backup goes.`,
+		Example: `  kgents stream restore /backups/2026-11-30 --data ./new
+  NATS_SERVERS=nats://nats:4222 kgents stream restore /backups/2026-11-30`,
+		Args: oneDirectory,
+	}
+	s := addStreamFlags(cmd, &output)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		// Before a data directory is made for it.
+		if err := checkOutput(output); err != nil {
+			return err
+		}
+		if _, err := backup.ReadManifest(args[0]); err != nil {
+			return err
+		}
+		return s.open(cmd, output, true, func(o app.Offline) error {
+			r, err := withBar("restoring ", func(p backup.Progress) (backup.Restored, error) {
+				return backup.Restore(cmd.Context(), o.JetStream, o.Streams, args[0], p)
+			})
+			if err != nil {
+				return err
+			}
+			if err := printRestored(cmd.OutOrStdout(), output, r); err != nil {
+				return err
+			}
+			if !r.Same {
+				return errReported
+			}
+			return nil
+		})
+	}
+	return cmd
+}
+
+func oneDirectory(cmd *cobra.Command, args []string) error {
+	if len(args) != 1 || args[0] == "" {
+		return fmt.Errorf("'%s' takes one directory: see '%[1]s --help'", cmd.CommandPath())
+	}
+	return nil
+}
+
+func addOutputFlag(cmd *cobra.Command, output *string) {
+	cmd.Flags().StringVar(output, "output", "table", "table or json")
+	words(cmd, "output", "table", "json")
+}
+
+func checkOutput(output string) error {
+	if output != "table" && output != "json" {
+		return fmt.Errorf("--output %q is no format: use table or json", output)
+	}
+	return nil
+}
+
+// addStreamFlags gives cmd the settings of NATS alone.
+func addStreamFlags(cmd *cobra.Command, output *string) *settings {
+	s := &settings{flags: pflag.NewFlagSet("settings", pflag.ContinueOnError)}
+	for _, v := range config.Variables() {
+		if !strings.HasPrefix(v.Name, "NATS_") {
+			continue
+		}
+		s.flags.String(v.Flag(), "", v.Help+" ($"+v.Name+")")
+		if v.Secret {
+			s.flags.String(v.Flag()+"-file", "", "file to read it from ($"+v.Name+"_FILE)")
+		}
+	}
+	cmd.Flags().AddFlagSet(s.flags)
+	addDataFlag(cmd, &s.data)
+	addOutputFlag(cmd, output)
+	return s
+}
+
+// open connects for as long as f works. Create makes a data directory that isn't
+// there.
+func (s *settings) open(cmd *cobra.Command, output string, create bool, f func(app.Offline) error) error {
+	if err := checkOutput(output); err != nil {
+		return err
+	}
+	c, _, err := s.load(cmd, config.RoleUp)
+	if err == nil && !c.EmbeddedNATS() {
+		c, _, err = s.load(cmd, config.RoleAPI) // with a cluster's defaults
+	} else if err == nil {
+		err = c.Validate(config.RoleUp)
+	}
+	if err != nil {
+		return err
+	}
+	log := telemetry.NewLogger(os.Stderr, max(c.LogLevel, slog.LevelWarn), logFormat(c.LogFormat, os.Stderr))
+	o, err := app.OpenOffline(cmd.Context(), c, create, log)
+	if err != nil {
+		return err
+	}
+	defer o.Close()
+	return f(o)
+}
+
+// withBar draws a bar on a terminal while f works.
+func withBar[T any](what string, f func(backup.Progress) (T, error)) (v T, err error) {
+	defer func() {
+		if errors.Is(err, context.Canceled) {
+			err = fmt.Errorf("interrupted: %w", err)
+		}
+	}()
+	if !term.IsTerminal(os.Stderr) {
+		return f(nil)
+	}
+	p := mpb.New(mpb.WithOutput(os.Stderr), mpb.WithWidth(40), mpb.WithRefreshRate(100*time.Millisecond))
+	bar := p.AddBar(1,
+		mpb.PrependDecorators(decor.Name(what)),
+		mpb.AppendDecorators(decor.Percentage(), decor.Name("  "), decor.AverageETA(decor.ET_STYLE_GO)),
+		mpb.BarRemoveOnComplete())
+	v, err = f(func(done, total uint64) {
+		bar.SetTotal(int64(total)+1, false) // never complete: Abort takes it away
+		bar.SetCurrent(int64(done))
+	})
+	bar.Abort(true)
+	p.Wait()
+	return v, err
+}
+
+func printBackup(w io.Writer, output, good string, r backup.Report) error {
+	if output == "json" {
+		return printJSON(w, r)
+	}
+	s := term.StyleFor(w)
+	columns := []term.Column{{Title: "STREAM"}, {Title: "MESSAGES", Right: true}, {Title: "EVENTS", Right: true}, {Title: "BYTES", Right: true},
+		{Title: "FILES", Right: true}, {Title: "OLDEST"}, {Title: "NEWEST"}}
+	at := func(t time.Time) string {
+		if t.IsZero() {
+			return ""
+		}
+		return t.UTC().Format(time.RFC3339)
+	}
+	var rows [][]string
+	for _, st := range r.Manifest.Streams {
+		rows = append(rows, []string{st.Name, term.Number(float64(st.Messages)), term.Number(float64(st.Events)), term.Number(float64(st.Bytes)),
+			term.Number(float64(len(st.Segments))), at(st.Oldest), at(st.Newest)})
+	}
+	term.Table(w, s, columns, rows)
+	if r.Sound {
+		fmt.Fprintf(w, "%s  the backup in %s is %s\n", s.Good("✓"), printable(r.Dir), good)
+		return nil
+	}
+	for _, p := range r.Problems {
+		fmt.Fprintf(w, "%s  %s: %s\n", s.Bad("✗"), printable(p.File), p.What)
+	}
+	fmt.Fprintf(w, "   The backup in %s can't be restored: copy these files again, or make another.\n", printable(r.Dir))
+	return nil
+}
+
+func printRestored(w io.Writer, output string, r backup.Restored) error {
+	if output == "json" {
+		return printJSON(w, r)
+	}
+	s := term.StyleFor(w)
+	columns := []term.Column{{Title: "STREAM"}, {Title: "IN THE BACKUP", Right: true}, {Title: "STORED", Right: true}, {Title: "REPEATED", Right: true}, {Title: ""}}
+	var rows [][]string
+	for _, st := range r.Streams {
+		state := s.Good("read back, the same")
+		if st.Difference != "" {
+			state = s.Bad(st.Difference)
+		}
+		rows = append(rows, []string{st.Name, term.Number(float64(st.Messages)), term.Number(float64(st.Stored)), term.Number(float64(st.Repeated)), state})
+	}
+	term.Table(w, s, columns, rows)
+	for _, st := range r.Streams {
+		if st.Renamed > 0 {
+			fmt.Fprintf(w, "   %s: %s messages are stored without their Nats-Msg-Id, which other messages have.\n", st.Name, term.Number(float64(st.Renamed)))
+		}
+		if st.Unconditional > 0 {
+			fmt.Fprintf(w, "   %s: %s messages are stored without the headers that named a place in the old stream.\n", st.Name, term.Number(float64(st.Unconditional)))
+		}
+	}
+	if r.Same {
+		fmt.Fprintf(w, "%s  restored; the meter gets all of it again and counts each event once\n", s.Good("✓"))
+		return nil
+	}
+	fmt.Fprintf(w, "%s  what is in the streams is not what is in the backup: delete them and try again\n", s.Bad("✗"))
+	return nil
+}
+
+func printJSON(w io.Writer, v any) error {
+	enc := json.NewEncoder(w)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
