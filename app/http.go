@@ -94,7 +94,7 @@ func (a *App) routes() http.Handler {
 	}
 	return cors.New(cors.Options{
 		AllowedOrigins: a.config.CORSOrigins,
-		AllowedMethods: []string{http.MethodGet, http.MethodPost},
+		AllowedMethods: []string{http.MethodGet, http.MethodPost, http.MethodDelete},
 		AllowedHeaders: []string{"Authorization", "Content-Type"},
 	}).Handler(mux)
 }

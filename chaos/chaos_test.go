@@ -53,6 +53,7 @@ const recovery = 35 * time.Second
 // result is what a round found.
 type result struct {
 	row            string
+	events         int64
 	sent, refusals int64
 	verdict
 	recovered time.Duration
@@ -117,7 +118,7 @@ func round(t *testing.T, row row, seed uint64) result {
 	time.Sleep(500 * time.Millisecond)
 	load.finish()
 	w.eventually(fmt.Sprintf("everything acknowledged is counted (%d missing)", load.missing()), 2*recovery, func() bool { return load.missing() == 0 })
-	res := result{row: row.name, sent: load.sent.Load(), refusals: load.refusals.Load(), recovered: time.Since(healed)}
+	res := result{row: row.name, events: load.events.Load(), sent: load.sent.Load(), refusals: load.refusals.Load(), recovered: time.Since(healed)}
 	w.eventually("health says that all is well", 2*recovery, func() bool {
 		for _, p := range append(w.apis, w.sinks...) {
 			if p.address() == "" {
@@ -146,8 +147,8 @@ func round(t *testing.T, row row, seed uint64) result {
 func render(results []result) string {
 	slices.SortStableFunc(results, func(a, b result) int { return cmp.Compare(a.row, b.row) })
 	var b strings.Builder
-	fmt.Fprintln(&b, "| fault | rounds | requests sent | answered 503 or not at all | events acknowledged | counted | lost | doubled | recovered within |")
-	fmt.Fprintln(&b, "|---|---|---|---|---|---|---|---|---|")
+	fmt.Fprintln(&b, "| fault | rounds | requests | answered 503 or not at all | events sent | acknowledged | counted | lost | doubled | recovered within |")
+	fmt.Fprintln(&b, "|---|---|---|---|---|---|---|---|---|---|")
 	var sum result
 	for i := 0; i < len(results); {
 		n, total := 0, result{row: results[i].row}
@@ -164,6 +165,7 @@ func render(results []result) string {
 }
 
 func (r *result) add(o result) {
+	r.events += o.events
 	r.sent += o.sent
 	r.refusals += o.refusals
 	r.acked += o.acked
@@ -175,5 +177,5 @@ func (r *result) add(o result) {
 }
 
 func (r *result) print(b *strings.Builder, rounds int) {
-	fmt.Fprintf(b, "| %s | %d | %d | %d | %d | %d | %d | %d | %.1f s |\n", r.row, rounds, r.sent, r.refusals, r.acked, r.counted, r.lost, r.surplus, r.recovered.Seconds())
+	fmt.Fprintf(b, "| %s | %d | %d | %d | %d | %d | %d | %d | %d | %.1f s |\n", r.row, rounds, r.sent, r.refusals, r.events, r.acked, r.counted, r.lost, r.surplus, r.recovered.Seconds())
 }

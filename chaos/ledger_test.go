@@ -23,7 +23,8 @@ type ledger struct {
 	stop chan struct{}
 	wg   sync.WaitGroup
 
-	sent, refusals atomic.Int64 // requests
+	events         atomic.Int64 // that were sent, the bad ones too
+	sent, refusals atomic.Int64 // requests, and those answered 503 or not at all
 
 	mu      sync.Mutex
 	acked   map[string]string // source and id → data
@@ -52,6 +53,7 @@ func newLedger(w *world, seed uint64) *ledger {
 				default:
 				}
 				req := l.next(r, worker, n)
+				l.events.Add(int64(len(req.events)))
 				l.deliver(client, r, req)
 				if r.IntN(10) == 0 {
 					l.deliver(client, r, req) // a client that didn't get the answer
