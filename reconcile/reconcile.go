@@ -14,7 +14,9 @@
 // neither the period, nor the day before it, nor the time since holds.
 //
 // When NATS or the meter goes away, a run ends with an error and can be run
-// again; requests to the meter are tried 4 times before that.
+// again; requests to the meter are tried 4 times before that. An event that the
+// meter refuses when it is sent again stays missing; so does one whose dead letter
+// somebody has dropped.
 //
 // It is bounded: a window of the stream ends where it has MaxIdentities, of which
 // it keeps about 100 bytes each and no bodies, and the next one begins there. The
@@ -100,6 +102,7 @@ type run struct {
 	report  Report
 	tally   *tally
 	surplus map[identity]Finding // candidates: listed by the meter, not in the window of their time
+	floor   uint64               // see extent
 	lookups int
 	took    time.Duration // of the last request
 }
@@ -112,6 +115,7 @@ func (r *run) all(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	r.floor = ext.floor
 	if ext.first.After(r.Since) {
 		r.Since = ext.first
 		r.report.Since = ext.first.UTC()
@@ -207,6 +211,11 @@ func (r *run) compare(ctx context.Context, w *window) error {
 	}
 	if err := r.list(ctx, w); err != nil {
 		return err
+	}
+	if len(w.open(w.byTime)) > 0 {
+		if err := r.markInFlight(ctx, w); err != nil {
+			return err
+		}
 	}
 	missing, err := r.confirm(ctx, w, w.open(w.byTime))
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kgents/kgents"
+	"github.com/kgents/kgents/consume/deadletter"
 	"github.com/kgents/kgents/meter"
 	"github.com/kgents/kgents/reconcile"
 )
@@ -260,6 +261,27 @@ func TestDeadLettersAreNotMissing(t *testing.T) {
 	want := reconcile.Counts{InStream: 3, InMeter: 2, Missing: 1, Mended: 1, DeadLetters: 1}
 	if diff := cmp.Diff(want, got.Total); diff != "" {
 		t.Errorf("totals (-want +got):\n%s", diff)
+	}
+}
+
+// A dead letter that is being replayed is under way again, and not missing.
+func TestReplayedIsInFlight(t *testing.T) {
+	b := newBed(t)
+	b.door.refuse["bad"] = true
+	b.publish(b.event("good", "t", "c", time.Minute, `{}`), b.event("bad", "t", "c", time.Minute, `{}`))
+	b.deliver()
+	if _, err := deadletter.NewStore(b.js, b.config).Replay(t.Context(), 1); err != nil {
+		t.Fatal(err)
+	}
+	got := b.run(true, nil)
+	if diff := cmp.Diff(reconcile.Counts{InStream: 2, InMeter: 1, Unchecked: 1}, got.Total); diff != "" || got.InFlight != 1 {
+		t.Errorf("%d under way; totals (-want +got):\n%s", got.InFlight, diff)
+	}
+	delete(b.door.refuse, "bad")
+	b.deliver()
+	got = b.run(true, nil)
+	if diff := cmp.Diff(reconcile.Counts{InStream: 2, InMeter: 2}, got.Total); diff != "" {
+		t.Errorf("after it has arrived (-want +got):\n%s", diff)
 	}
 }
 

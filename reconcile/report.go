@@ -38,7 +38,7 @@ type Counts struct {
 	Different   int64 `json:"different"`
 	Mended      int64 `json:"mended"`       // missing, sent again and then listed
 	DeadLetters int64 `json:"dead_letters"` // in the stream, and known not to be in the meter
-	Unchecked   int64 `json:"unchecked"`    // in the stream; the meter doesn't list their time, or too many share a second
+	Unchecked   int64 `json:"unchecked"`    // in the stream; under way a second time, of a time that the meter doesn't list, or one of too many in a second
 }
 
 // Lost is how many events are missing still.

@@ -129,8 +129,10 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		receive.WriteProblem(w, r, err)
 		return
 	}
-	// A run takes as long as it takes; its bound is the period.
-	_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
+	// A run takes as long as it takes; its bound is the period. A server that stops
+	// reading would also think that the client has gone.
+	control := http.NewResponseController(w)
+	_, _ = control.SetReadDeadline(time.Time{}), control.SetWriteDeadline(time.Time{})
 	report, err := s.Run(r.Context(), o)
 	if err != nil {
 		if kgents.ErrorCode(err) == kgents.CodeInternal {

@@ -163,3 +163,29 @@ func TestSchedule(t *testing.T) {
 		t.Errorf("after the schedule's run: %+v", got.Total)
 	}
 }
+
+// A run may take longer than the server gives other requests.
+func TestLongerThanTheServersTimeouts(t *testing.T) {
+	b := newBed(t)
+	b.many(0, 10, time.Minute)
+	b.deliver()
+	door := b.door.meter
+	b.door.meter = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		time.Sleep(300 * time.Millisecond)
+		door.ServeHTTP(w, r)
+	})
+	s, _ := b.service()
+	web := httptest.NewUnstartedServer(s)
+	web.Config.ReadTimeout, web.Config.WriteTimeout = 100*time.Millisecond, 100*time.Millisecond
+	web.Start()
+	t.Cleanup(web.Close)
+	resp, err := web.Client().Post(web.URL+"?settle=0s", "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK || !strings.Contains(string(body), `"in_meter":10`) {
+		t.Errorf("answered %d, %v: %s", resp.StatusCode, err, body)
+	}
+}

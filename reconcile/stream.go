@@ -162,3 +162,24 @@ func (r *run) markDead(ctx context.Context, w *window) error {
 		return true
 	})
 }
+
+// markInFlight marks what is in the stream a second time and under way there: a
+// dead letter that was replayed a moment ago, for example.
+func (r *run) markInFlight(ctx context.Context, w *window) error {
+	s, err := r.JetStream.Stream(ctx, r.Stream.Name)
+	if err != nil {
+		return fmt.Errorf("stream %s: %w", r.Stream.Name, err)
+	}
+	last := s.CachedInfo().State.LastSeq
+	if last <= r.floor {
+		return nil
+	}
+	return read(ctx, r.JetStream, r.Stream.Name, position{seq: r.floor + 1}, last, func(_ uint64, _ time.Time, msg jetstream.Msg) bool {
+		for _, e := range open(msg.Headers(), msg.Data()) {
+			if i, ok := w.index[e.identity()]; ok && w.entries[i].open() {
+				w.entries[i].unchecked = true
+			}
+		}
+		return true
+	})
+}
