@@ -64,20 +64,17 @@ func TestChaos(t *testing.T) {
 	var results []result
 	pattern := regexp.MustCompile(*only)
 	t.Run("rows", func(t *testing.T) {
-		for _, row := range rows() {
-			n := *rounds
-			if n == 0 && (row.short || *seed != 0 || *only != "") {
-				n = 1
-			}
-			if !pattern.MatchString(row.name) {
-				continue
-			}
-			for range n {
+		// Round by round, so that the rounds of one row don't run side by side.
+		for n := range max(1, *rounds) {
+			for _, row := range rows() {
+				if !pattern.MatchString(row.name) || *rounds == 0 && *only == "" && !row.short {
+					continue
+				}
 				s := *seed
 				if s == 0 {
 					s = rand.Uint64()
 				}
-				t.Run(fmt.Sprintf("%s/seed=%d", row.name, s), func(t *testing.T) {
+				t.Run(fmt.Sprintf("%d/%s/seed=%d", n+1, row.name, s), func(t *testing.T) {
 					t.Parallel()
 					res := round(t, row, s)
 					mu.Lock()
