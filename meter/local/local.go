@@ -46,6 +46,10 @@ CREATE TABLE IF NOT EXISTS events (
 -- Ids that are ordered by time keep the pages that an insert touches few.
 CREATE UNIQUE INDEX IF NOT EXISTS events_identity ON events (id, source);
 
+-- For lists of a period, which reconciliation asks for. Times mostly grow, so an
+-- insert touches its last page.
+CREATE INDEX IF NOT EXISTS events_time ON events (time);
+
 CREATE TABLE IF NOT EXISTS meters (
 	key        INTEGER PRIMARY KEY,
 	id         TEXT NOT NULL UNIQUE,
