@@ -132,9 +132,9 @@ type contestant struct {
 
 func (b *bench) requests() error {
 	m, err := b.contest(loadSpec{connections: 64, batch: 1}, []contestant{
-		{"bare", "/", b.self("bare")},
-		{"edge", "/api/v1/events", b.self("edge")},
-		{"message_per_event", "/", b.self("single")},
+		{"bare", "/", self("bare", b.profiles)},
+		{"edge", "/api/v1/events", self("edge", b.profiles)},
+		{"message_per_event", "/", self("single", b.profiles)},
 		{"up", "/api/v1/events", b.up},
 	})
 	if err != nil {
@@ -151,7 +151,7 @@ func (b *bench) requests() error {
 
 func (b *bench) batches() error {
 	m, err := b.contest(loadSpec{connections: 16, batch: 100}, []contestant{
-		{"edge_batch100", "/api/v1/events", b.self("edge")},
+		{"edge_batch100", "/api/v1/events", self("edge", "")},
 		{"up_batch100", "/api/v1/events", b.up},
 	})
 	if err != nil {

@@ -148,15 +148,16 @@ type server struct {
 	dir string
 }
 
-// self starts this program as a server of a kind.
-func (b *bench) self(kind string) func() (*server, error) {
+// self starts this program as a server of a kind, which leaves a CPU profile in
+// profiles unless that is empty.
+func self(kind, profiles string) func() (*server, error) {
 	return func() (*server, error) {
 		self, err := os.Executable()
 		if err != nil {
 			return nil, err
 		}
 		return launch(func(dir string) *exec.Cmd {
-			return exec.Command(self, "-serve", kind, "-dir", dir, "-profiles", b.profiles)
+			return exec.Command(self, "-serve", kind, "-dir", dir, "-profiles", profiles)
 		}, "ready ")
 	}
 }
