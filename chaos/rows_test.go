@@ -219,7 +219,61 @@ func rows() []row {
 			}
 		}})
 	}
+	// A server dies or freezes at exact places of the program's.
+	for _, f := range []struct{ server, role, place string }{
+		{"nats", "api", "publish.before"}, {"nats", "api", "publish.acknowledged"},
+		{"nats", "sink", "flush.before"}, {"nats", "sink", "flush.after"}, {"nats", "sink", "flush.acknowledging"},
+		{"redis", "api", "admit.claimed"}, {"redis", "api", "admit.published"},
+	} {
+		for _, freeze := range []bool{false, true} {
+			list = append(list, atPlace(f.server, f.role, f.place, freeze))
+		}
+	}
 	return list
+}
+
+// atPlace is a row in which a server is killed or frozen when a process of the
+// program comes to a place.
+func atPlace(server, role, place string, freeze bool) row {
+	what := "killed"
+	if freeze {
+		what = "frozen"
+	}
+	target := func(w *world) *process {
+		if server == "nats" {
+			return w.nats
+		}
+		return w.redis
+	}
+	return row{
+		name: fmt.Sprintf("%s: %s with the %s at %s", server, what, role, place),
+		harm: func(w *world, r *rand.Rand) {
+			p := w.apis[0]
+			if role == "sink" {
+				p = w.sinks[0]
+			}
+			p.stop()
+			env := []string{fmt.Sprintf("KGENTS_FAILPOINT=%s:%d", place, 1+r.IntN(3)), fmt.Sprint("KGENTS_FAILPOINT_PID=", target(w).pid())}
+			if freeze {
+				env = append(env, "KGENTS_FAILPOINT_SIGNAL=STOP")
+				p.start(env...)
+				w.eventually(server+" is frozen", time.Minute, func() bool { return target(w).frozen() })
+			} else {
+				p.start(env...)
+				if !target(w).ended(time.Minute) {
+					w.Errorf("%s was not killed at %s", server, place)
+				}
+			}
+			after(r)
+		},
+		heal: func(w *world) {
+			if freeze {
+				target(w).signal(syscall.SIGCONT)
+				return
+			}
+			target(w).start()
+		},
+	}
 }
 
 // smallDisk is a file system of 16 MB.

@@ -124,6 +124,19 @@ func (p *process) stop() {
 	late.Stop()
 }
 
+func (p *process) pid() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cmd.Process.Pid
+}
+
+// frozen says whether the process has been stopped by a signal.
+func (p *process) frozen() bool {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.pid()))
+	_, state, ok := strings.Cut(string(stat), ") ")
+	return err == nil && ok && strings.HasPrefix(state, "T")
+}
+
 // ended waits until the process has ended by itself.
 func (p *process) ended(patience time.Duration) bool {
 	p.mu.Lock()

@@ -1,10 +1,11 @@
 //go:build failpoints
 
-// Package failpoint lets tests end the program at exact places, such as between
-// a sync and the answer.
+// Package failpoint lets tests end the program, or a server that it talks to, at
+// exact places, such as between a sync and the answer.
 //
-// KGENTS_FAILPOINT=name:n kills the process, as kill -9 does, when it comes to the
-// place called name for the nth time.
+// KGENTS_FAILPOINT=name:n does so when the program comes to the place called name
+// for the nth time. It sends KILL to the program itself, unless
+// KGENTS_FAILPOINT_PID names another process, and KGENTS_FAILPOINT_SIGNAL is STOP.
 package failpoint
 
 import (
@@ -19,19 +20,31 @@ var (
 	place, count, _ = strings.Cut(os.Getenv("KGENTS_FAILPOINT"), ":")
 	left            = func() *atomic.Int64 {
 		var n atomic.Int64
-		v, err := strconv.ParseInt(count, 10, 64)
-		if err != nil && place != "" {
-			panic("KGENTS_FAILPOINT is no name:n")
-		}
-		n.Store(v)
+		n.Store(int64(number(count, 0)))
 		return &n
 	}()
+	victim = number(os.Getenv("KGENTS_FAILPOINT_PID"), os.Getpid())
+	signal = map[string]syscall.Signal{"": syscall.SIGKILL, "STOP": syscall.SIGSTOP}[os.Getenv("KGENTS_FAILPOINT_SIGNAL")]
 )
+
+func number(text string, dflt int) int {
+	if text == "" {
+		return dflt
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		panic("KGENTS_FAILPOINT is no name:n, or its PID no number")
+	}
+	return n
+}
 
 // Hit marks a place.
 func Hit(name string) {
-	if name == place && left.Add(-1) == 0 {
-		_ = syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	if name != place || left.Add(-1) != 0 {
+		return
+	}
+	_ = syscall.Kill(victim, signal)
+	if victim == os.Getpid() {
 		select {} // nothing happens behind this place
 	}
 }
