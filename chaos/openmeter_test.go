@@ -91,13 +91,6 @@ func (o *openMeter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// size is how many different events have been counted.
-func (o *openMeter) size() int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return len(o.counted)
-}
-
 // status answers with a status, and a header or none.
 func status(code int, header ...string) func(http.ResponseWriter, *http.Request, func()) bool {
 	return func(w http.ResponseWriter, _ *http.Request, _ func()) bool {
