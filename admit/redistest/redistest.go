@@ -51,7 +51,7 @@ func (s *Server) Restart(args ...string) {
 	_, port, _ := net.SplitHostPort(s.Addr)
 	s.cmd = exec.Command("redis-server", append([]string{"--port", port, "--bind", "127.0.0.1", "--dir", s.dir,
 		"--save", "", "--daemonize", "no", "--logfile", filepath.Join(s.dir, "log")}, args...)...)
-	s.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	s.cmd.SysProcAttr = dieWithTest
 	if err := s.cmd.Start(); err != nil {
 		s.t.Fatalf("redis-server is needed (Debian's package redis-server): %v", err)
 	}
