@@ -15,6 +15,7 @@ import (
 	"github.com/kgents/kgents/consume/deadletter"
 	"github.com/kgents/kgents/meter"
 	"github.com/kgents/kgents/stream"
+	"github.com/kgents/kgents/stream/streamtest"
 )
 
 // bed is a real server with its streams.
@@ -27,22 +28,9 @@ type bed struct {
 
 func newBed(t *testing.T) *bed {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
-	server, err := stream.StartEmbedded(t.TempDir(), log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Stop)
-	nc, err := server.Connect("test", log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js, _ := streamtest.Start(t)
 	b := &bed{T: t, js: js, config: stream.Config{Name: "events", Replicas: 1}}
+	var err error
 	if b.streams, err = stream.Ensure(t.Context(), js, b.config); err != nil {
 		t.Fatal(err)
 	}

@@ -26,6 +26,7 @@ import (
 	"github.com/kgents/kgents/meter/local"
 	"github.com/kgents/kgents/reconcile"
 	"github.com/kgents/kgents/stream"
+	"github.com/kgents/kgents/stream/streamtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -113,20 +114,9 @@ type bed struct {
 func newBed(t *testing.T) *bed {
 	t.Helper()
 	log := slog.New(slog.DiscardHandler)
-	server, err := stream.StartEmbedded(t.TempDir(), log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Stop)
-	nc, err := server.Connect("test", log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
 	b := &bed{T: t, config: stream.Config{Name: "events", Replicas: 1}, now: time.Now().UTC().Truncate(time.Second)}
-	if b.js, err = jetstream.New(nc); err != nil {
-		t.Fatal(err)
-	}
+	b.js, _ = streamtest.Start(t)
+	var err error
 	if b.streams, err = stream.Ensure(t.Context(), b.js, b.config); err != nil {
 		t.Fatal(err)
 	}

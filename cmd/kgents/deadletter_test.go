@@ -13,11 +13,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/kgents/kgents/consume/deadletter"
 	"github.com/kgents/kgents/receive"
 	"github.com/kgents/kgents/stream"
+	"github.com/kgents/kgents/stream/streamtest"
 )
 
 // morgue is a kgents that serves its dead letters from a real stream.
@@ -33,20 +32,7 @@ func newMorgue(t *testing.T) *morgue {
 	alone(t)
 	t.Setenv("API_KEYS", "the-key")
 	log := slog.New(slog.DiscardHandler)
-	server, err := stream.StartEmbedded(t.TempDir(), log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Stop)
-	nc, err := server.Connect("test", log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js, _ := streamtest.Start(t)
 	config := stream.Config{Name: "events", Replicas: 1}
 	if _, err := stream.Ensure(t.Context(), js, config); err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package deadletter_test
 import (
 	"bytes"
 	"context"
-	"log/slog"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/kgents/kgents"
 	"github.com/kgents/kgents/consume/deadletter"
 	"github.com/kgents/kgents/stream"
+	"github.com/kgents/kgents/stream/streamtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -39,27 +39,13 @@ type bed struct {
 
 func newBed(t *testing.T) *bed {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
-	server, err := stream.StartEmbedded(t.TempDir(), log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Stop)
-	nc, err := server.Connect("test", log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js, stop := streamtest.Start(t)
 	config := stream.Config{Name: "events", Replicas: 1}
 	streams, err := stream.Ensure(t.Context(), js, config)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &bed{js: js, config: config, dead: streams.Dead, store: deadletter.NewStore(js, config), stop: server.Stop}
+	return &bed{js: js, config: config, dead: streams.Dead, store: deadletter.NewStore(js, config), stop: stop}
 }
 
 // messages is how many letters are kept.

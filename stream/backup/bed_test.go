@@ -3,7 +3,6 @@ package backup
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"testing"
 	"time"
 
@@ -13,6 +12,7 @@ import (
 
 	"github.com/kgents/kgents"
 	"github.com/kgents/kgents/stream"
+	"github.com/kgents/kgents/stream/streamtest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -26,21 +26,7 @@ type bed struct {
 
 func newBed(t *testing.T) *bed {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
-	server, err := stream.StartEmbedded(t.TempDir(), log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Stop)
-	nc, err := server.Connect("test", log)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js, _ := streamtest.Start(t)
 	return &bed{T: t, js: js, config: stream.Config{Name: "events", Replicas: 1}}
 }
 
