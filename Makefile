@@ -38,6 +38,10 @@ crash: ## Kill the program at random moments (ROUNDS=200 for more)
 chaos: ## Every fault under load, against a ledger: docs/saas/guarantees.md (ROUNDS=1 for a look)
 	@./scripts/chaos
 
+.PHONY: e2e
+e2e: ## Deploy to a real Kubernetes cluster, and do to it all that may happen, under load (ARGS=-brief for the short form)
+	@./scripts/e2e $(ARGS)
+
 .PHONY: bench
 bench: ## Measure, as a table: docs/benchmarks.md
 	@./scripts/bench
