@@ -131,6 +131,11 @@ type NotFoundError struct{ What string }
 
 func (e *NotFoundError) Error() string { return e.What + " is not there" }
 
+// DeniedError says that these credentials may not read something.
+type DeniedError struct{ What, Reason string }
+
+func (e *DeniedError) Error() string { return "no permission to read " + e.What + ": " + e.Reason }
+
 // get asks the API server for path below its root. What names it for an error.
 func (c *Client) get(ctx context.Context, what, path string, query url.Values, out any) error {
 	body, status, err := c.ask(ctx, path, query)
@@ -159,7 +164,7 @@ func refused(what string, status int, body []byte) error {
 	case http.StatusUnauthorized:
 		return errors.New("the Kubernetes API does not know these credentials (401): log in again")
 	case http.StatusForbidden:
-		return fmt.Errorf("no permission to read %s: %s", what, reason.Message)
+		return &DeniedError{what, reason.Message}
 	}
 	return fmt.Errorf("the Kubernetes API answered %d for %s: %s", status, what, reason.Message)
 }

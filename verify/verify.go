@@ -8,6 +8,7 @@ package verify
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -25,8 +26,8 @@ import (
 const (
 	Type    = "kgents.canary"
 	Subject = "kgents-canary"
-	source  = "kgents"
-	slug    = "canaries"
+	Source  = "kgents"
+	Meter   = "canaries" // counts them, where there is one
 )
 
 // poll is how often the meter is asked.
@@ -47,6 +48,7 @@ type Result struct {
 	Stuck  string        `json:"stuck,omitempty"`
 	Reason string        `json:"reason,omitempty"` // the last thing that was heard
 	Health any           `json:"health,omitempty"` // GET /health/saas, when stuck
+	Event  []byte        `json:"-"`                // what was sent, to be sent again
 }
 
 // OK says whether the canary was counted.
@@ -56,6 +58,10 @@ func (r Result) OK() bool { return r.Stuck == "" }
 type Target struct {
 	URL string // base URL of the API
 	Key string
+
+	// Subject is the canary's, empty for Subject. One that nobody else uses has a
+	// count of its own.
+	Subject string
 }
 
 // Run sends a canary and follows it until ctx ends. Each stage is told to
@@ -139,7 +145,7 @@ func (v *run) follow() {
 		v.stuck("query", "the count from before the event is not known, so that of now proves nothing: "+beforeErr.Error())
 		return
 	}
-	last = "the meter " + slug + " has not counted the event yet"
+	last = "the meter " + Meter + " has not counted the event yet"
 	if !v.until(func() bool {
 		now, err := v.count()
 		if err != nil {
@@ -151,7 +157,7 @@ func (v *run) follow() {
 		v.stuck("query", last)
 		return
 	}
-	v.done("query", time.Since(seen), "the meter "+slug+" has counted it")
+	v.done("query", time.Since(seen), "the meter "+Meter+" has counted it")
 }
 
 // until asks until ok, false when the time is up.
@@ -179,12 +185,13 @@ func (v *run) heard(before, news string) string {
 // while nothing durable can take it.
 func (v *run) publish() (reason string) {
 	body, err := json.Marshal(map[string]any{
-		"specversion": "1.0", "id": v.result.ID, "source": source, "type": Type, "subject": Subject,
+		"specversion": "1.0", "id": v.result.ID, "source": Source, "type": Type, "subject": cmp.Or(v.Subject, Subject),
 		"time": v.began.UTC().Format(time.RFC3339Nano), "data": map[string]any{},
 	})
 	if err != nil {
 		return err.Error()
 	}
+	v.result.Event = body
 	final := false
 	v.until(func() bool {
 		req, err := http.NewRequestWithContext(v.ctx, http.MethodPost, v.URL+"/api/v1/events", bytes.NewReader(body))
@@ -222,7 +229,11 @@ func (v *run) publish() (reason string) {
 
 // count is what the meter of canaries says.
 func (v *run) count() (float64, error) {
-	r, err := v.meter.Query(v.ctx, meter.Query{Meter: slug})
+	q := meter.Query{Meter: Meter}
+	if v.Subject != "" {
+		q.Subjects = []string{v.Subject}
+	}
+	r, err := v.meter.Query(v.ctx, q)
 	if err != nil {
 		return 0, err
 	}

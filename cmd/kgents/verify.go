@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -16,6 +17,7 @@ import (
 func newVerifyCommand() *cobra.Command {
 	var (
 		t       target
+		d       deepFlags
 		timeout time.Duration
 		output  string
 	)
@@ -24,8 +26,15 @@ func newVerifyCommand() *cobra.Command {
 		Short: "Send one event through the whole path, and time each stage",
 		Long: `Send a canary event and follow it: accepted and on disk, handed to the meter,
 listed by it, counted by it. Exit code 1 if it does not arrive in time; then it
-says where it is stuck and what the program says of itself.`,
+says where it is stuck and what the program says of itself.
+
+With --deep, check a deployment on Kubernetes: a table with a verdict for each
+criterion, what was seen, and what to do. A line that can't be checked from here is
+unknown, and unknown is no pass. Exit code 1 unless every line passes. It takes
+NATS_SERVERS, NATS_CREDS (of the system account), NATS_TLS_CA and REDIS_URL from the
+environment.`,
 		Example: `  kgents verify
+  kgents verify --deep --namespace kgents-staging
   kgents verify --url https://api.example.com --key-file key --timeout 10s --output json`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -35,8 +44,17 @@ says where it is stuck and what the program says of itself.`,
 			if timeout <= 0 {
 				return fmt.Errorf("--timeout must be more than 0, for example 30s")
 			}
+			if !d.on && (d.namespace != "" || d.kubeContext != "") {
+				return errors.New("--namespace and --context go with --deep: add it")
+			}
 			if err := t.resolve(); err != nil {
 				return err
+			}
+			w := cmd.OutOrStdout()
+			if d.on {
+				ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
+				defer cancel()
+				return d.run(ctx, w, verify.Target{URL: t.URL, Key: t.Key}, output)
 			}
 			if err := t.needKey(); err != nil {
 				return err
@@ -46,7 +64,6 @@ says where it is stuck and what the program says of itself.`,
 			}
 			ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 			defer cancel()
-			w := cmd.OutOrStdout()
 			style := term.StyleFor(w)
 			r, err := verify.Run(ctx, verify.Target{URL: t.URL, Key: t.Key}, func(s verify.Stage) {
 				if output == "table" {
@@ -91,6 +108,7 @@ says where it is stuck and what the program says of itself.`,
 		},
 	}
 	t.addFlags(cmd)
+	d.add(cmd)
 	cmd.Flags().DurationVar(&timeout, "timeout", 30*time.Second, "how long to wait for all of it")
 	cmd.Flags().StringVar(&output, "output", "table", "table or json")
 	words(cmd, "output", "table", "json")
