@@ -1,0 +1,110 @@
+# shellcheck shell=bash
+# Waits for workloads and verification, and says what stands in the way.
+
+part_of=app.kubernetes.io/part-of=kgents
+# A pod that can't get its image or its Secret this long will not get it by waiting.
+hopeless=60
+
+# fail TEXT [FILE] [SELECTOR] ends the deployment: what failed, what the step's
+# program said, the pods of the step, and where to read on. Exit code 1.
+fail() {
+  local file=${2-} selector=${3-}
+  {
+    clear_line
+    printf '    %sfailed%s: %s (step %s, %s; after %s s)\n' "$red" "$plain" "$1" "$step_number" "$step_name" "$((SECONDS - step_began))"
+    if [ -n "$file" ] && [ -s "$file" ]; then tail -n 20 "$file" | cut -c 1-500 | redact | indent; fi
+    [ -z "$selector" ] || diagnose "$selector"
+    printf '    What to do: docs/saas/runbook.md#deploy-failed. Running this again is safe.\n'
+  } >&2
+  exit 1
+}
+
+# waiting SELECTOR prints 'POD REASON' for the containers that can't start.
+waiting() {
+  kn get pods -l "$1" -o 'jsonpath={range .items[*]}{.metadata.name}{" "}{range .status.initContainerStatuses[*]}{.state.waiting.reason}{" "}{end}{range .status.containerStatuses[*]}{.state.waiting.reason}{" "}{end}{"\n"}{end}' 2>/dev/null |
+    awk 'NF > 1 && $2 != "ContainerCreating" && $2 != "PodInitializing" {print $1, $2}'
+}
+
+# diagnose SELECTOR prints the pods that aren't ready, at most three: state, last
+# events, last lines of their logs.
+diagnose() {
+  local pods pod count=0 previous
+  pods=$(kn get pods -l "$1" -o 'jsonpath={range .items[*]}{.metadata.name}|{.status.phase}|{.status.conditions[?(@.type=="Ready")].status}|{.status.containerStatuses[*].restartCount}{"\n"}{end}' 2>/dev/null |
+    awk -F '|' '$3 != "True" && $2 != "Succeeded"') || pods=
+  if [ -z "$pods" ]; then
+    printf '    no pod of %s is in trouble; the last warnings of the namespace:\n' "$1"
+    kn get events --field-selector type=Warning --sort-by=.lastTimestamp 2>/dev/null | tail -n 5 | cut -c 1-300 | redact | indent
+    return 0
+  fi
+  printf '%s\n' "$pods" | while IFS='|' read -r pod phase _ restarts; do
+    count=$((count + 1))
+    if [ $count -gt 3 ]; then printf '    and more: kubectl --context %s -n %s get pods -l %s\n' "$context" "$namespace" "$1"; break; fi
+    printf '    %spod %s%s: %s, restarted %s times; its last events:\n' "$strong" "$pod" "$plain" "$phase" "${restarts:-0}"
+    kn get events --field-selector "involvedObject.kind=Pod,involvedObject.name=$pod" --sort-by=.lastTimestamp \
+      -o 'jsonpath={range .items[*]}{.type}{"  "}{.reason}{"  "}{.message}{"\n"}{end}' 2>/dev/null </dev/null |
+      tail -n 5 | cut -c 1-300 | redact | indent
+    printf '    the last lines of its log:\n'
+    previous=
+    case ${restarts:-0} in *[1-9]*) previous=1 ;; esac
+    { kn logs "$pod" --all-containers --tail=20 ${previous:+--previous} 2>/dev/null ||
+      kn logs "$pod" --all-containers --tail=20 2>&1; } </dev/null | tail -n 20 | cut -c 1-500 | redact | indent
+  done
+}
+
+# wait_for KIND/NAME waits until every pod of the workload runs the newest revision.
+# kubectl decides when that is; the line shows what it says meanwhile.
+wait_for() {
+  local name=${1#*/} selector now stuck='' stuck_since=0 status=0
+  selector=app.kubernetes.io/name=$name,$part_of
+  : >"$work/rollout"
+  kn rollout status "$1" --timeout="${timeout}s" >"$work/rollout" 2>&1 &
+  child=$!
+  while kill -0 "$child" 2>/dev/null; do
+    now=$(waiting "$selector" | head -n 1) || now=
+    case $now in
+      *ImagePull* | *ErrImage* | *InvalidImageName* | *CreateContainer*Error*)
+        [ "$now" = "$stuck" ] || { stuck=$now stuck_since=$SECONDS; }
+        # Back-off alternates with its cause, so only the pod is compared.
+        if [ $((SECONDS - stuck_since)) -ge $hopeless ]; then
+          stop_child
+          fail "$1: pod $now" "" "$selector"
+        fi ;;
+      *) stuck='' ;;
+    esac
+    progress "$name: $(tail -n 1 "$work/rollout" | tr -d '\r' | cut -c 1-120)${now:+ [$now]} ($((SECONDS - step_began)) s)"
+    sleep "$tick"
+  done
+  wait "$child" || status=$?
+  child=
+  [ "$status" -eq 0 ] || fail "$1 did not roll out within $timeout s" "$work/rollout" "$selector"
+  note "$name: $(kn get "$1" -o 'jsonpath={.status.readyReplicas}/{.spec.replicas}') ready"
+}
+
+# verify_inside runs `kgents verify --deep` as a Job made of the CronJob, which has
+# the network and the keys for it, and prints its table.
+verify_inside() {
+  local job state='' until
+  job=verify-$(date -u +%Y%m%d-%H%M%S)
+  kn create job "$job" --from=cronjob/kgents-verify >"$work/verify" 2>&1 || fail "can't start the verification" "$work/verify"
+  until=$((SECONDS + 180))
+  while [ $SECONDS -lt $until ]; do
+    state=$(kn get job "$job" -o 'jsonpath={.status.conditions[?(@.status=="True")].type}' 2>/dev/null) || state=
+    case $state in *Complete* | *Failed*) break ;; esac
+    progress "$job ($((SECONDS - step_began)) s)"
+    sleep "$tick"
+  done
+  clear_line
+  kn logs "job/$job" --tail=200 2>/dev/null | redact | indent || true
+  case $state in
+    *Complete*) done_step "every line passes" ;;
+    *) fail "the verification ${state:+ended as $state}${state:-did not end within 180 s}" "" "batch.kubernetes.io/job-name=$job" ;;
+  esac
+}
+
+# stop_child ends the kubectl that waits in the background.
+stop_child() {
+  [ -n "$child" ] || return 0
+  kill "$child" 2>/dev/null || true
+  wait "$child" 2>/dev/null || true
+  child=
+}
