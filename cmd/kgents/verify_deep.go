@@ -94,7 +94,7 @@ func printDeep(w io.Writer, r deep.Report) {
 		deep.Pass: s.Good("✓ pass"), deep.Fail: s.Bad("✗ fail"), deep.Unknown: s.Strong("? unknown"),
 	}
 	var rows [][]string
-	counts := map[deep.Verdict]int{}
+	counts, before := map[deep.Verdict]int{}, ""
 	for _, line := range r.Lines {
 		counts[line.Verdict]++
 		first := []string{marks[line.Verdict], line.Check}
@@ -102,7 +102,12 @@ func printDeep(w io.Writer, r deep.Report) {
 			rows = append(rows, append(first, text))
 			first = []string{"", ""}
 		}
-		for i, text := range wrap(printable(line.Next), evidenceWidth-2) {
+		next := line.Next
+		if next == before && next != "" {
+			next = "as above"
+		}
+		before = line.Next
+		for i, text := range wrap(printable(next), evidenceWidth-2) {
 			lead := "  "
 			if i == 0 {
 				lead = "→ "

@@ -108,7 +108,7 @@ func duplicateLine(ctx context.Context, c Config, first canary, k kubernetes) Li
 	var urls, unreached []string
 	for _, p := range k.api.pods {
 		if k.inside && p.IP != "" {
-			urls = append(urls, p.URL(port))
+			urls = append(urls, p.URL(c.Port))
 		} else {
 			unreached = append(unreached, p.Name)
 		}

@@ -14,6 +14,7 @@
 package deep
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strings"
@@ -75,6 +76,9 @@ type Config struct {
 	Redis  string        // address, with its password
 	Target verify.Target // the API and a key of it
 
+	// Port is the pods', empty for 8000.
+	Port string
+
 	// Settle is how long after both canaries were counted a duplicate may still
 	// come: the longest wait of an event for a flush, and some.
 	Settle time.Duration
@@ -96,6 +100,7 @@ const (
 // when ctx ends. Without a deadline in ctx a canary is waited for for ever.
 func Run(ctx context.Context, c Config) Report {
 	began := time.Now()
+	c.Port = cmp.Or(c.Port, "8000")
 	var (
 		k      kubernetes
 		s      servers

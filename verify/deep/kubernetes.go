@@ -10,13 +10,12 @@ import (
 	"github.com/kgents/kgents/cluster"
 )
 
-// Names of what is deployed. The pods' port is the one their probes use.
+// Names of what is deployed.
 const (
 	natsName  = "nats"
 	apiName   = "kgents-api"
 	sinkName  = "kgents-sink"
 	meterName = "kgents-meter"
-	port      = "8000"
 )
 
 // kubernetes is what was seen of the cluster.
@@ -86,21 +85,21 @@ func lookAtKubernetes(ctx context.Context, c Config) (k kubernetes) {
 	slots := make(chan struct{}, podsAtOnce)
 	var looks sync.WaitGroup
 	looks.Go(func() { k.nats.Workload, k.nats.err = c.Cluster.StatefulSet(ctx, natsName) })
-	looks.Go(func() { k.api = lookAtGroup(ctx, c.Cluster, slots, apiName) })
-	looks.Go(func() { k.sink = lookAtGroup(ctx, c.Cluster, slots, sinkName) })
-	looks.Go(func() { k.meter.pods, k.meter.err = lookAtPods(ctx, c.Cluster, slots, meterName) })
+	looks.Go(func() { k.api = lookAtGroup(ctx, c, slots, apiName) })
+	looks.Go(func() { k.sink = lookAtGroup(ctx, c, slots, sinkName) })
+	looks.Go(func() { k.meter.pods, k.meter.err = lookAtPods(ctx, c, slots, meterName) })
 	looks.Wait()
 	return k
 }
 
-func lookAtGroup(ctx context.Context, c *cluster.Client, slots chan struct{}, name string) (g group) {
-	g.Workload, g.workload.err = c.Deployment(ctx, name)
+func lookAtGroup(ctx context.Context, c Config, slots chan struct{}, name string) (g group) {
+	g.Workload, g.workload.err = c.Cluster.Deployment(ctx, name)
 	g.pods, g.err = lookAtPods(ctx, c, slots, name)
 	return g
 }
 
-func lookAtPods(ctx context.Context, c *cluster.Client, slots chan struct{}, name string) ([]pod, error) {
-	found, err := c.Pods(ctx, name)
+func lookAtPods(ctx context.Context, c Config, slots chan struct{}, name string) ([]pod, error) {
+	found, err := c.Cluster.Pods(ctx, name)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +112,7 @@ func lookAtPods(ctx context.Context, c *cluster.Client, slots chan struct{}, nam
 			pods[i].Pod = p
 			ctx, cancel := within(ctx, podPatience)
 			defer cancel()
-			body, err := c.Get(ctx, p, port, "/health/saas")
+			body, err := c.Cluster.Get(ctx, p, c.Port, "/health/saas")
 			if err == nil {
 				pods[i].health, err = parseHealth(body)
 			}
@@ -145,7 +144,7 @@ func natsLine(c Config, k kubernetes) Line {
 
 // problems are the pods of g that are not as they should be, by ok.
 func (g group) problems(name string, ok func(health) string) (problems []string, denied error) {
-	if g.workload.err == nil && !g.Settled() {
+	if g.Wanted > 0 && !g.Settled() { // of the meter no workload is known
 		problems = append(problems, fmt.Sprintf("deployment %s has %d of %d pods ready, %d of the newest revision", name, g.Ready, g.Wanted, g.Updated))
 	}
 	for _, p := range g.pods {

@@ -29,7 +29,7 @@ const (
 
 // servers is what the NATS servers say of themselves.
 type servers struct {
-	answers []server
+	answers []answer
 	err     error
 }
 
@@ -39,8 +39,8 @@ var (
 	errNotSystem = errors.New("no server answers to the system account's questions")
 )
 
-// server is the part of a server's answer to JSZ that is looked at.
-type server struct {
+// answer is the part of a server's answer to JSZ that is looked at.
+type answer struct {
 	Server struct{ Name string }
 	Data   struct {
 		Disabled bool
@@ -139,7 +139,7 @@ func why(what string, err error) error {
 
 // askServers gathers one answer of each server, until as many have come as the
 // meta group has members, or no more come.
-func askServers(ctx context.Context, nc *nats.Conn) ([]server, error) {
+func askServers(ctx context.Context, nc *nats.Conn) ([]answer, error) {
 	inbox := nc.NewInbox()
 	sub, err := nc.SubscribeSync(inbox)
 	if err != nil {
@@ -150,7 +150,7 @@ func askServers(ctx context.Context, nc *nats.Conn) ([]server, error) {
 	if err := nc.PublishRequest(ping, inbox, question); err != nil {
 		return nil, why("NATS", err)
 	}
-	var answers []server
+	var answers []answer
 	size := 0
 	for size == 0 || len(answers) < size {
 		wait, cancel := within(ctx, quiet)
@@ -159,11 +159,11 @@ func askServers(ctx context.Context, nc *nats.Conn) ([]server, error) {
 		if err != nil || len(answers) == maxServers {
 			break // no more come
 		}
-		var a server
+		var a answer
 		if json.Unmarshal(msg.Data, &a) != nil || a.Server.Name == "" {
 			continue // `no responders`, or a server of a kind that we don't know
 		}
-		if !slices.ContainsFunc(answers, func(b server) bool { return b.Server.Name == a.Server.Name }) {
+		if !slices.ContainsFunc(answers, func(b answer) bool { return b.Server.Name == a.Server.Name }) {
 			answers = append(answers, a)
 		}
 		if m := a.Data.Meta; m != nil {
@@ -173,7 +173,7 @@ func askServers(ctx context.Context, nc *nats.Conn) ([]server, error) {
 	if len(answers) == 0 {
 		return nil, errNotSystem
 	}
-	slices.SortFunc(answers, func(a, b server) int {
+	slices.SortFunc(answers, func(a, b answer) int {
 		if a.Server.Name < b.Server.Name {
 			return -1
 		}
@@ -193,7 +193,7 @@ func (s servers) unseen(check string) Line {
 	return fail(check, s.err.Error(), "look at NATS_SERVERS, NATS_CREDS and NATS_TLS_CA, then at the log of a NATS pod")
 }
 
-func (s servers) find(name string) *server {
+func (s servers) find(name string) *answer {
 	for i := range s.answers {
 		if s.answers[i].Server.Name == name {
 			return &s.answers[i]
