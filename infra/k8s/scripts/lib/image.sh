@@ -7,6 +7,7 @@ digest=''
 # compile OS ARCH OUTPUT builds the program. The version is what git says, also
 # where Go has been told not to ask: an image must say which commit it is.
 compile() {
+  mkdir -p "$root/dist"
   (
     cd "$root"
     GOFLAGS="$(go env GOFLAGS) -buildvcs=auto" GOOS=$1 GOARCH=$2 \
@@ -37,10 +38,9 @@ built=''
 # and another one rolls the pods, also when nothing was committed in between.
 build_image() {
   local revision
-  mkdir -p "$root/dist"
   built=$root/dist/kgents-linux-$arch
   compile linux "$arch" "$built"
-  go version -m "$built" >"$work/sbom"
+  (cd "$root/dist" && go version -m "kgents-linux-$arch") >"$work/sbom"
   mv "$work/sbom" "$built.sbom.txt"
   revision=$(sed -n 's/.*vcs\.revision=\([0-9a-f]\{12\}\).*/\1/p' "$built.sbom.txt" | head -n 1)
   tag=${revision:-devel}-$(sha256 "$built" | cut -c 1-8)

@@ -3,7 +3,8 @@
 
 part_of=app.kubernetes.io/part-of=kgents
 # A pod that can't get its image or its Secret this long will not get it by waiting.
-hopeless=60
+hopeless=${DEPLOY_HOPELESS:-60}
+[[ $hopeless =~ ^[0-9]{1,5}$ ]] || hopeless=60
 
 # fail TEXT [FILE] [SELECTOR] ends the deployment: what failed, what the step's
 # program said, the pods of the step, and where to read on. Exit code 1.
@@ -57,7 +58,8 @@ wait_for() {
   local name=${1#*/} selector now stuck='' stuck_since=0 status=0
   selector=app.kubernetes.io/name=$name,$part_of
   : >"$work/rollout"
-  kn rollout status "$1" --timeout="${timeout}s" >"$work/rollout" 2>&1 &
+  # Not through a function, whose subshell would be what stop_child ends.
+  kubectl --context "$context" --namespace "$namespace" rollout status "$1" --timeout="${timeout}s" >"$work/rollout" 2>&1 &
   child=$!
   while kill -0 "$child" 2>/dev/null; do
     now=$(waiting "$selector" | head -n 1) || now=
