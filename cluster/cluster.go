@@ -76,12 +76,14 @@ func Open(o Options) (*Client, error) {
 	}
 	found := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(clientcmd.NewDefaultClientConfigLoadingRules(),
 		&clientcmd.ConfigOverrides{CurrentContext: o.Context})
+	// A broken file is an error of ClientConfig's as well.
+	if raw, err := found.RawConfig(); err == nil && o.Context != "" && raw.Contexts[o.Context] == nil {
+		return nil, fmt.Errorf("the kubeconfig has no context %q: 'kubectl config get-contexts' lists them", o.Context)
+	}
 	config, err := found.ClientConfig()
 	switch {
 	case clientcmd.IsEmptyConfig(err) || errors.Is(err, rest.ErrNotInCluster):
 		return nil, ErrNone
-	case clientcmd.IsContextNotFound(err):
-		return nil, fmt.Errorf("the kubeconfig has no context %q: 'kubectl config get-contexts' lists them", o.Context)
 	case err != nil:
 		return nil, fmt.Errorf("the kubeconfig can't be used: %w", err)
 	}
