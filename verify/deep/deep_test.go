@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -79,6 +80,21 @@ func TestRun(t *testing.T) {
 		t.Errorf("the report is %+v", r)
 	}
 
+	t.Run("runs at the same time don't count each other's canaries", func(t *testing.T) {
+		var runs sync.WaitGroup
+		for range 4 {
+			runs.Go(func() {
+				ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+				defer cancel()
+				for _, line := range Run(ctx, c).Lines {
+					if line.Verdict != Pass {
+						t.Errorf("the line is %+v", line)
+					}
+				}
+			})
+		}
+		runs.Wait()
+	})
 	t.Run("a NATS server is not ready", func(t *testing.T) {
 		k.set(func() { k.workloads["statefulsets/nats"] = [3]int{3, 2, 3} })
 		defer k.set(func() { k.workloads["statefulsets/nats"] = [3]int{3, 3, 3} })

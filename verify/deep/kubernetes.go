@@ -25,7 +25,8 @@ type kubernetes struct {
 	nats      workload
 	api       group
 	sink      group
-	meter     group // may have no pods: the meter can be elsewhere
+	meter     []cluster.Pod // none when the meter is elsewhere
+	meterErr  error
 }
 
 type workload struct {
@@ -76,7 +77,7 @@ func lookAtKubernetes(ctx context.Context, c Config) (k kubernetes) {
 		if err == nil {
 			err = cluster.ErrNone
 		}
-		k.nats.err, k.api.err, k.sink.err, k.meter.err = err, err, err, err
+		k.nats.err, k.api.err, k.sink.err, k.meterErr = err, err, err, err
 		return k
 	}
 	k.namespace, k.inside = c.Cluster.Namespace, c.Cluster.Inside
@@ -87,7 +88,9 @@ func lookAtKubernetes(ctx context.Context, c Config) (k kubernetes) {
 	looks.Go(func() { k.nats.Workload, k.nats.err = c.Cluster.StatefulSet(ctx, natsName) })
 	looks.Go(func() { k.api = lookAtGroup(ctx, c, slots, apiName) })
 	looks.Go(func() { k.sink = lookAtGroup(ctx, c, slots, sinkName) })
-	looks.Go(func() { k.meter.pods, k.meter.err = lookAtPods(ctx, c, slots, meterName) })
+	// The sinks say whether it answers; to ask it too would take another way
+	// through the network's policies.
+	looks.Go(func() { k.meter, k.meterErr = c.Cluster.Pods(ctx, meterName) })
 	looks.Wait()
 	return k
 }
@@ -144,7 +147,7 @@ func natsLine(c Config, k kubernetes) Line {
 
 // problems are the pods of g that are not as they should be, by ok.
 func (g group) problems(name string, ok func(health) string) (problems []string, denied error) {
-	if g.Wanted > 0 && !g.Settled() { // of the meter no workload is known
+	if !g.Settled() {
 		problems = append(problems, fmt.Sprintf("deployment %s has %d of %d pods ready, %d of the newest revision", name, g.Ready, g.Wanted, g.Updated))
 	}
 	for _, p := range g.pods {
@@ -176,13 +179,6 @@ func (g group) problems(name string, ok func(health) string) (problems []string,
 func natsProblem(h health) string {
 	if h.NATS.Status != "healthy" {
 		return detailed("NATS is "+h.NATS.Status, h.NATS.Detail)
-	}
-	return ""
-}
-
-func meterProblem(h health) string {
-	if h.OpenMeter.Status != "healthy" {
-		return detailed("the meter is "+h.OpenMeter.Status, h.OpenMeter.Detail)
 	}
 	return ""
 }
@@ -220,7 +216,7 @@ func apiLine(k kubernetes) Line {
 }
 
 func sinkLine(k kubernetes) Line {
-	for _, err := range []error{k.sink.err, k.sink.workload.err, k.meter.err} {
+	for _, err := range []error{k.sink.err, k.sink.workload.err, k.meterErr} {
 		if err != nil {
 			return notSeen(checkSink, err)
 		}
@@ -229,16 +225,15 @@ func sinkLine(k kubernetes) Line {
 		if p := natsProblem(h); p != "" {
 			return p
 		}
-		return meterProblem(h)
-	})
-	meter := "the meter answers"
-	if len(k.meter.pods) > 0 {
-		more, deniedToo := k.meter.problems(meterName, meterProblem)
-		problems = append(problems, more...)
-		if deniedToo != nil {
-			denied = deniedToo
+		if h.OpenMeter.Status != "healthy" {
+			return detailed("the meter is "+h.OpenMeter.Status, h.OpenMeter.Detail)
 		}
-		meter = "meter healthy"
+		return ""
+	})
+	for _, p := range k.meter {
+		if !p.Ready {
+			problems = append(problems, p.Name+" is not ready")
+		}
 	}
 	switch {
 	case len(problems) > 0:
@@ -246,5 +241,5 @@ func sinkLine(k kubernetes) Line {
 	case denied != nil:
 		return notSeen(checkSink, denied)
 	}
-	return pass(checkSink, fmt.Sprintf("%d of %d sinks connected, %s", len(k.sink.pods), k.sink.Wanted, meter))
+	return pass(checkSink, fmt.Sprintf("%d of %d sinks connected, the meter is healthy", len(k.sink.pods), k.sink.Wanted))
 }

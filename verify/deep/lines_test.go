@@ -98,6 +98,58 @@ func TestNATSReady(t *testing.T) {
 	}
 }
 
+// Each pod of api and sink is judged by what it says, and the deployment by
+// whether all of its pods are there.
+func TestPods(t *testing.T) {
+	two := cluster.Workload{Wanted: 2, Ready: 2, Updated: 2, Observed: true}
+	const good = `{"nats":{"status":"healthy","circuit":"closed"},"openmeter":{"status":"healthy"},"redis":{"status":"healthy"}}`
+	for _, test := range []struct {
+		name      string
+		workload  cluster.Workload
+		pod       string // what the second pod says
+		change    func(*kubernetes)
+		api, sink Verdict
+		says      string
+	}{
+		{"all is well", two, good, nil, Pass, Pass, "2 of 2"},
+		{"disconnected", two, `{"nats":{"status":"disconnected","detail":"trying"}}`, nil, Fail, Fail, "NATS is disconnected (trying)"},
+		{"circuit open", two, `{"nats":{"status":"circuit_open","circuit":"open"},"openmeter":{"status":"healthy"}}`, nil, Fail, Fail, "circuit_open"},
+		{"circuit half open", two, `{"nats":{"status":"healthy","circuit":"half-open"},"openmeter":{"status":"healthy"}}`, nil, Fail, Pass, "half-open"},
+		{"meter away", two, `{"nats":{"status":"healthy","circuit":"closed"},"openmeter":{"status":"unhealthy"}}`, nil, Pass, Fail, "the meter is unhealthy"},
+		{"meter not ready", two, good, func(k *kubernetes) { k.meter = []cluster.Pod{{Name: "m"}} }, Pass, Fail, "m is not ready"},
+		{"meter elsewhere", two, good, func(k *kubernetes) { k.meter = nil }, Pass, Pass, "2 of 2"},
+		{"a pod is missing", cluster.Workload{Wanted: 3, Ready: 2, Updated: 2, Observed: true}, good, nil, Fail, Fail, "2 of 3 pods ready"},
+		{"a roll-out is under way", cluster.Workload{Wanted: 2, Ready: 2, Updated: 1, Observed: true}, good, nil, Fail, Fail, "1 of the newest revision"},
+		{"scaled to nothing", cluster.Workload{Observed: true}, good, func(k *kubernetes) { k.api.pods, k.sink.pods = nil, nil }, Fail, Fail, "no pod of"},
+		{"a stranger answers", two, `<html>`, nil, Fail, Fail, "not kgents'"},
+		{"may not be asked", two, good, func(k *kubernetes) {
+			k.api.pods[0].err, k.sink.pods[0].err = &cluster.DeniedError{What: "pods/proxy"}, &cluster.DeniedError{What: "pods/proxy"}
+		}, Unknown, Unknown, "pods/proxy"},
+		{"not deployed", two, good, func(k *kubernetes) {
+			k.api.workload.err, k.sink.workload.err = &cluster.NotFoundError{What: "it"}, &cluster.NotFoundError{What: "it"}
+		}, Fail, Fail, "it is not there"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			pods := func() (pods []pod) {
+				for i, text := range []string{good, test.pod} {
+					h, err := parseHealth([]byte(text))
+					pods = append(pods, pod{Pod: cluster.Pod{Name: fmt.Sprint("pod-", i), Ready: true}, health: h, err: err})
+				}
+				return pods
+			}
+			w := workload{Workload: test.workload}
+			k := kubernetes{api: group{workload: w, pods: pods()}, sink: group{workload: w, pods: pods()}, meter: []cluster.Pod{{Name: "m", Ready: true}}}
+			if test.change != nil {
+				test.change(&k)
+			}
+			api, sink := apiLine(k), sinkLine(k)
+			if api.Verdict != test.api || sink.Verdict != test.sink || !strings.Contains(api.Evidence+sink.Evidence, test.says) {
+				t.Errorf("the lines are\n%+v\n%+v", api, sink)
+			}
+		})
+	}
+}
+
 // sent is a canary that the API has taken.
 func sent(id string) canary {
 	return canary{result: verify.Result{ID: id, Stages: []verify.Stage{{Name: "publish"}, {Name: "query"}}, Event: []byte(`{"id":"` + id + `","source":"kgents"}`)}, subject: "own"}
