@@ -3,8 +3,8 @@
 //
 // It promises an ordered life. Start acquires what the role needs and registers
 // the release of each thing at once, so a start that fails half-way leaves
-// nothing behind. Stop releases in reverse: HTTP takes no new request and
-// finishes those it has, then the publisher drains, the sink hands back what it
+// nothing behind. Stop releases in reverse: the api lets its clients go to another
+// replica, HTTP takes no new request and finishes those it has, then the publisher drains, the sink hands back what it
 // has not delivered, and the stores close last. Stop takes 30 s at most.
 //
 // A role starts without the dependencies that live elsewhere: NATS and

@@ -45,6 +45,11 @@ func newServer(h http.Handler, log *slog.Logger) *http.Server {
 // serve starts HTTP. What it serves is complete by now.
 func (a *App) serve() {
 	server := newServer(a.routes(), a.log)
+	var clients *linger // nil where nobody balances requests over several of us
+	if a.role == config.RoleAPI {
+		clients = newLinger()
+		server.Handler, server.ConnState = clients.handler(server.Handler), clients.track
+	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -53,6 +58,9 @@ func (a *App) serve() {
 		}
 	}()
 	a.onStop(func() {
+		if clients != nil && a.stopping.Load() {
+			clients.wait()
+		}
 		ctx, cancel := context.WithTimeout(context.Background(), requestDrain)
 		defer cancel()
 		if err := server.Shutdown(ctx); err != nil {
