@@ -98,6 +98,9 @@ func TestHandover(t *testing.T) {
 		const busy, idle = 32, 16
 		done := make(chan struct{})
 		var moved, senders sync.WaitGroup
+		defer senders.Wait()
+		finish := sync.OnceFunc(func() { close(done) })
+		defer finish()
 		moved.Add(busy)
 		var sent, fresh atomic.Int64
 		for i := range busy {
@@ -151,8 +154,6 @@ func TestHandover(t *testing.T) {
 		moved.Wait()
 		enough := sent.Load() + busy
 		eventually(t, "events flow on", func() bool { return sent.Load() > enough })
-		close(done)
-		senders.Wait()
 	})
 	goleak.VerifyNone(t, before)
 }
