@@ -53,8 +53,8 @@ HELP
 context='' registry='' load='' image='' arch='' yes='' verify=1 timeout=300 mode=deploy
 repository='' tag='' pinned='' archive='' ready_nodes=0 server_version='' exists=''
 child=''
-tick=${DEPLOY_TICK:-2} # seconds between two looks while waiting
-[[ $tick =~ ^[0-9]+(\.[0-9]+)?$ ]] || tick=2
+tick=${DEPLOY_TICK:-1} # seconds between two looks while waiting
+[[ $tick =~ ^[0-9]+(\.[0-9]+)?$ ]] || tick=1
 
 # shellcheck source=lib/ui.sh
 . "$here/lib/ui.sh"

@@ -55,7 +55,7 @@ diagnose() {
 # wait_for KIND/NAME waits until every pod of the workload runs the newest revision.
 # kubectl decides when that is; the line shows what it says meanwhile.
 wait_for() {
-  local name=${1#*/} selector now stuck='' stuck_since=0 status=0
+  local name=${1#*/} selector now says stuck='' stuck_since=0 status=0
   selector=app.kubernetes.io/name=$name,$part_of
   : >"$work/rollout"
   # Not through a function, whose subshell would be what stop_child ends.
@@ -73,7 +73,8 @@ wait_for() {
         fi ;;
       *) stuck='' ;;
     esac
-    progress "$name: $(tail -n 1 "$work/rollout" | tr -d '\r' | cut -c 1-120)${now:+ [$now]} ($((SECONDS - step_began)) s)"
+    says=$(tail -n 1 "$work/rollout" | cut -c 1-120)
+    progress "$name: ${says:-looking}${now:+ [$now]} ($((SECONDS - step_began)) s)"
     sleep "$tick"
   done
   wait "$child" || status=$?
