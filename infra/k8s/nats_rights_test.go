@@ -69,8 +69,8 @@ func TestNATSRights(t *testing.T) {
 		},
 		"sink": {
 			"publish": {
-				"kgent.other", "kgent-dead.other.refused", "anything", "_INBOX.kgents-api.forged",
-				"$JS.API.INFO", "$JS.API.STREAM.LIST",
+				"kgent.other", "kgent-dead.other.refused", "$KV.other.turn", "anything", "_INBOX.kgents-api.forged",
+				"$JS.API.STREAM.LIST", "$JS.API.STREAM.DELETE.KV_kgent-events-reconcile",
 				"$JS.API.STREAM.DELETE.kgent-events", "$JS.API.STREAM.PURGE.kgent-events", "$JS.API.STREAM.MSG.DELETE.kgent-events",
 				"$JS.API.STREAM.DELETE.kgent-events-dead", "$JS.API.STREAM.PURGE.kgent-events-dead",
 				"$JS.API.STREAM.CREATE.other", "$JS.API.STREAM.UPDATE.other",
