@@ -474,6 +474,30 @@ func TestDeployImageThatIsThere(t *testing.T) {
 	}
 }
 
+// kubectl calls everything configured that it has sent a patch for; the script goes
+// by what the server says would change.
+func TestDeploySaysWhatReallyChanges(t *testing.T) {
+	const apply = `"apply -k"*) printf '%s configured\n' statefulset.apps/nats secret/nats poddisruptionbudget.policy/nats statefulset.apps/my-nats; exit ;;`
+	const header = `diff -u -N /tmp/LIVE-1/apps.v1.StatefulSet.kgents-staging.nats /tmp/MERGED-2/apps.v1.StatefulSet.kgents-staging.nats`
+	for name, test := range map[string]struct{ diff, want, line string }{
+		"nothing": {`exit 0`, "4 unchanged", ""},
+		"one":     {`echo "` + header + `"; exit 1`, "", "      statefulset.apps/nats configured\n    ok"},
+		"unknown": {`exit 2`, "4 configured", "secret/nats configured"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := newCheckout(t)
+			c.namespace()
+			c.answer(`"diff -k"*) ` + test.diff + " ;;\n" + apply)
+			code, out, stderr := c.deploy("", "--no-verify")
+			if code != 0 {
+				t.Fatalf("code %d\n%s%s", code, out, stderr)
+			}
+			wantParts(t, out, test.want, test.line)
+		})
+	}
+}
+
 func TestDeployPushes(t *testing.T) {
 	c := newCheckout(t)
 	code, out, stderr := c.deploy("", "--registry", "registry.example.com/kgents", "--context", "cloud")

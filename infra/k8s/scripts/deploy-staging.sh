@@ -62,6 +62,8 @@ tick=${DEPLOY_TICK:-1} # seconds between two looks while waiting
 . "$here/lib/prerequisites.sh"
 # shellcheck source=lib/image.sh
 . "$here/lib/image.sh"
+# shellcheck source=lib/changes.sh
+. "$here/lib/changes.sh"
 # shellcheck source=lib/rollout.sh
 . "$here/lib/rollout.sh"
 # shellcheck source=lib/prune.sh
@@ -178,14 +180,14 @@ make_secrets
 write_overlay
 overlay=$k8s/.deploy/staging
 
-# What is applied goes by `kubectl apply` on the client's side: it compares, says
-# 'unchanged', and sends nothing for what is the same. Server-side apply sends all of
-# it each time and calls everything 'serverside-applied', changed or not.
+# What is applied goes by `kubectl apply` on the client's side, which is what people
+# type too: the two ways of applying own fields differently, and mixing them leaves
+# fields that nobody removes. See what_differs for what it says of a second run.
 case $mode in
   diff)
     step "diff"
     code=0
-    k diff -k "$overlay" >"$work/diff" 2>"$work/error" || code=$?
+    KUBECTL_EXTERNAL_DIFF='' k diff -k "$overlay" >"$work/diff" 2>"$work/error" || code=$?
     [ $code -le 1 ] || fail "the cluster can't compare" "$work/error"
     redact <"$work/diff" # kubectl hides the values of Secrets; this hides the copies in annotations
     if [ $code -eq 0 ]; then done_step "nothing would change"; else done_step "this would change"; fi
@@ -208,7 +210,9 @@ esac
 
 step "apply"
 progress "namespace $namespace"
-k apply -k "$overlay" >"$work/apply" 2>"$work/error" || fail "not everything could be applied" "$work/error"
+what_differs >"$work/differs"
+k apply -k "$overlay" >"$work/apply.raw" 2>"$work/error" || fail "not everything could be applied" "$work/error"
+honest "$work/differs" <"$work/apply.raw" >"$work/apply"
 clear_line
 grep -v ' unchanged$' "$work/apply" | indent || true
 done_step "$(awk '{n[$NF]++} END {for (w in n) {printf "%s%d %s", s, n[w], w; s = ", "}}' "$work/apply")"
