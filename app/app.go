@@ -377,6 +377,7 @@ func (a *App) startSink(context.Context) error {
 func (a *App) startReconciler() {
 	a.reconciler = reconcile.New(reconcile.Config{JetStream: a.js, Stream: a.streams, Meter: a.meter, Log: a.log}, a.reg)
 	a.onStop(a.reconciler.Close)
+	a.reconciler.Follow()
 	if a.config.ReconcileInterval > 0 {
 		a.reconciler.Schedule(a.config.ReconcileInterval, reconcile.ScheduledSettle)
 	}

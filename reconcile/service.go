@@ -3,9 +3,7 @@ package reconcile
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"log/slog"
-	"math/rand/v2"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -34,7 +32,16 @@ const (
 	DefaultSettle = time.Minute
 )
 
-// Service runs one run at a time, on a schedule and when asked over HTTP.
+// How often a Service looks for what other replicas have found, and how long it
+// goes by what it last saw while NATS doesn't answer.
+const (
+	followEvery = time.Minute
+	followStale = 5 * time.Minute
+)
+
+// Service runs one run at a time, on a schedule and when asked over HTTP. The
+// schedule is one for all replicas; who is asked over HTTP runs, whatever the
+// others do.
 type Service struct {
 	Config
 	metrics *metrics
@@ -69,14 +76,22 @@ func (s *Service) Run(ctx context.Context, o Options) (Report, error) {
 		return Report{}, errBusy
 	}
 	defer s.running.Unlock()
+	return s.run(ctx, o)
+}
+
+// run is Run for who holds running.
+func (s *Service) run(ctx context.Context, o Options) (Report, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(s.stop, cancel)()
 	report, err := Run(ctx, s.Config, o)
 	s.metrics.mended.Add(float64(report.Total.Mended))
 	if err == nil {
-		s.metrics.missing.Set(float64(report.Total.Lost()))
-		s.metrics.success.SetToCurrentTime()
+		found := result{At: time.Now().UTC(), Missing: report.Total.Lost()}
+		s.metrics.ran(found)
+		if err := s.turns().publish(s.stop, found); err != nil && s.stop.Err() == nil {
+			s.Log.Warn("the other replicas don't learn what the reconciliation found", "error", err)
+		}
 	}
 	if !report.Clean() {
 		level := slog.LevelInfo
@@ -90,29 +105,70 @@ func (s *Service) Run(ctx context.Context, o Options) (Report, error) {
 	return report, err
 }
 
-// Schedule mends the day before settle ago every interval, from interval after
-// now on, until Close. A run that takes longer than the interval ends there.
-func (s *Service) Schedule(interval, settle time.Duration) {
+// Follow keeps the metrics at what the last run of any replica has found, until
+// Close. Without it they tell of this process's runs only.
+func (s *Service) Follow() {
 	s.runs.Go(func() {
 		for {
-			// A tenth more or less keeps replicas from coming in step.
-			select {
-			case <-s.stop.Done():
-				return
-			case <-time.After(interval*9/10 + rand.N(interval/5+1)):
+			r, err := s.turns().result(s.stop)
+			if err == nil {
+				s.metrics.read(r)
+			} else {
+				s.metrics.unread()
 			}
-			s.scheduled(interval, settle)
+			if !s.wait(followEvery) {
+				return
+			}
 		}
 	})
 }
 
+// Schedule mends the day before settle ago every interval, until Close. Of all
+// replicas that do so on one stream, one runs at a time: the first that asks when
+// nobody's run has begun for an interval. The first run is made a tenth of an
+// interval after the start at the earliest. A run that takes longer than the
+// interval ends there.
+//
+// When NATS can't say whose turn it is, every replica runs: to look twice costs
+// the meter some requests, not to look costs events.
+func (s *Service) Schedule(interval, settle time.Duration) {
+	s.runs.Go(func() {
+		least := interval / 10
+		for wait := least; s.wait(wait); {
+			began := time.Now()
+			mine, rest, err := s.turns().take(s.stop, interval)
+			if err != nil && s.stop.Err() == nil {
+				s.Log.Warn("can't tell whose turn the reconciliation is, so it is made here", "error", err)
+			}
+			if mine || err != nil {
+				s.scheduled(interval, settle)
+			}
+			wait = min(interval, max(least, rest-time.Since(began)))
+		}
+	})
+}
+
+// wait returns false when the service closes before d has passed.
+func (s *Service) wait(d time.Duration) bool {
+	select {
+	case <-s.stop.Done():
+		return false
+	case <-time.After(d):
+		return true
+	}
+}
+
+// scheduled makes a run, after one that was asked for over HTTP if need be. It ends
+// before the next turn is taken.
 func (s *Service) scheduled(interval, settle time.Duration) {
-	ctx, cancel := context.WithTimeout(s.stop, max(interval, time.Minute))
+	ctx, cancel := context.WithTimeout(s.stop, max(interval-interval/10, time.Minute))
 	defer cancel()
+	s.running.Lock()
+	defer s.running.Unlock()
 	until := time.Now().Add(-settle)
-	_, err := s.Run(ctx, Options{Since: until.Add(-scheduledPeriod), Until: until, Fix: true, Pause: scheduledPause})
+	_, err := s.run(ctx, Options{Since: until.Add(-scheduledPeriod), Until: until, Fix: true, Pause: scheduledPause})
 	switch {
-	case err == nil || s.stop.Err() != nil || errors.Is(err, errBusy):
+	case err == nil || s.stop.Err() != nil:
 	case ctx.Err() != nil:
 		s.Log.Warn("the reconciliation did not end within its interval: set RECONCILE_INTERVAL higher", "interval", interval)
 	default:
@@ -179,28 +235,4 @@ func parse(v url.Values, now time.Time) (o Options, err error) {
 	}
 	o.Since, o.Until = now.Add(-since), now.Add(-settle)
 	return o, err
-}
-
-type metrics struct {
-	missing, success prometheus.Gauge
-	mended           prometheus.Counter
-}
-
-func newMetrics(reg prometheus.Registerer) *metrics {
-	m := &metrics{
-		missing: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "kgents_reconcile_missing_events",
-			Help: "Events that the last complete reconciliation did not find in the meter and did not mend.",
-		}),
-		mended: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "kgents_reconcile_mended_total",
-			Help: "Events that the meter had forgotten, were sent to it again and are listed by it since.",
-		}),
-		success: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "kgents_reconcile_last_success_timestamp_seconds",
-			Help: "When a reconciliation last came to its end; 0 before the first.",
-		}),
-	}
-	reg.MustRegister(m.missing, m.mended, m.success)
-	return m
 }
