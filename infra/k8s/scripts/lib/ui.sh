@@ -58,7 +58,7 @@ clear_line() { [ -z "$live" ] || printf '\r\e[K'; last_line=''; }
 redact() {
   sed -E \
     -e '/^[+ -]? *\{.*"(data|stringData|metadata)"/s/\{.*/{… not shown}/' \
-    -e 's/\bS[UAONCX][A-Z2-7]{54,}/SU…/g' \
+    -e 's/S[UAONCX][A-Z2-7]{54,}/SU…/g' \
     -e 's/whsec_[A-Za-z0-9_+\/=-]+/whsec_…/g' \
     -e 's/([rs]k_(live|test))_[A-Za-z0-9]+/\1_…/g' \
     -e 's#(://[^:/@ ]*):[^@/ ]+@#\1:…@#g' \
