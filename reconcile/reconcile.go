@@ -18,6 +18,9 @@
 // meter refuses when it is sent again stays missing; so does one whose dead letter
 // somebody has dropped.
 //
+// Replicas share one schedule and its result in a key-value bucket beside the stream.
+// When that can't be used, each makes the scheduled run itself.
+//
 // It is bounded: a window of the stream ends where it has MaxIdentities, of which
 // it keeps about 100 bytes each and no bodies, and the next one begins there. The
 // meter lists 100 events at a time and has no pages, so spans of time are chosen
