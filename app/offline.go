@@ -19,6 +19,10 @@ import (
 // connectWait is how long a command waits for a NATS server to answer.
 const connectWait = 10 * time.Second
 
+// operatorName is the connection's name, and so that of its inbox: the one which
+// the servers let an operator read.
+const operatorName = "kgents-operator"
+
 // Offline is JetStream for a command that works on the streams and is no role: it
 // serves nothing, and makes no stream by itself.
 type Offline struct {
@@ -71,7 +75,7 @@ func (a *App) connectEmbedded(create bool) (*nats.Conn, error) {
 		return nil, fmt.Errorf("%w; its data is in %s", err, dir)
 	}
 	a.onStop(server.Stop)
-	nc, err := server.Connect("kgents-offline", a.log)
+	nc, err := server.Connect(operatorName, a.log)
 	if err != nil {
 		return nil, err
 	}
@@ -83,7 +87,7 @@ func (a *App) connectRemote(ctx context.Context) (*nats.Conn, error) {
 	nc, err := stream.Connect(stream.Remote{
 		Servers: a.config.NATSServers, Creds: a.config.NATSCreds,
 		TLSCA: a.config.NATSTLSCA, TLSCert: a.config.NATSTLSCert, TLSKey: a.config.NATSTLSKey,
-	}, "kgents-offline", slog.New(slog.DiscardHandler)) // what there is to say is in the error
+	}, operatorName, slog.New(slog.DiscardHandler)) // what there is to say is in the error
 	if err != nil {
 		return nil, err
 	}
