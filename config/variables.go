@@ -106,7 +106,7 @@ func Variables() []Variable {
 			get: func(c Config) string { return redact(strings.Join(c.NATSServers, ",")) },
 		},
 		{
-			Name: "NATS_CREDS", Help: "path of a NATS credentials file",
+			Name: "NATS_CREDS", Help: "path of a NATS credentials file, or of a file with the seed of a user's NKey",
 			set: func(c *Config, s string) error { c.NATSCreds = s; return nil },
 			get: func(c Config) string { return c.NATSCreds },
 		},

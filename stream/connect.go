@@ -13,17 +13,22 @@ import (
 // Remote is how to reach NATS servers.
 type Remote struct {
 	Servers                []string
-	Creds                  string // path of a credentials file
+	Creds                  string // path of a credentials file, or of an NKey's seed
 	TLSCA, TLSCert, TLSKey string // paths
 }
 
 // Connect returns a connection that is made in the background and kept for
 // ever. While it is down, a publish fails at once instead of waiting in a buffer
-// that would die with the process. One log line is written per change.
+// that would die with the process. One log line is written per change. Answers come
+// to an inbox of the name's own, so that a server can keep others from reading it.
 func Connect(r Remote, name string, log *slog.Logger) (*nats.Conn, error) {
-	opts := connOptions(name, log)
+	opts := append(connOptions(name, log), nats.CustomInboxPrefix("_INBOX."+name))
 	if r.Creds != "" {
-		opts = append(opts, nats.UserCredentials(r.Creds))
+		known, err := credentials(r.Creds)
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, known)
 	}
 	if r.TLSCA != "" {
 		opts = append(opts, nats.RootCAs(r.TLSCA))

@@ -14,6 +14,9 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+	// The roots that browsers trust, for a system that has none: an image that holds
+	// nothing but this program must still reach OpenMeter by HTTPS.
+	_ "golang.org/x/crypto/x509roots/fallback"
 
 	"github.com/kgents/kgents/telemetry"
 )
@@ -82,7 +85,7 @@ and in another terminal:
 	add("run", newUpCommand(), newAPICommand(), newSinkCommand(), newMeterCommand())
 	add("use", newEmitCommand(), newVerifyCommand(), newUsageCommand(), newDeadLetterCommand())
 	add("use", newSpoolCommand(), newStreamCommand())
-	add("use", newReconcileCommand())
+	add("use", newReconcileCommand(), newSecretsCommand())
 	add("about", newConfigCommand(), newVersionCommand(), newCompletionCommand())
 	root.SetHelpCommandGroupID("about")
 	return root

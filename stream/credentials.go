@@ -1,0 +1,79 @@
+package stream
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+)
+
+// maxCreds bounds a file of credentials, in bytes.
+const maxCreds = 64 << 10
+
+// credentials makes an option of a file: a NATS credentials file, which holds a JWT
+// and its key, or a file with nothing but the seed of a user's NKey (SU...). Either
+// is read again with each connection, so that a file that was replaced counts from
+// the next one on. The error never quotes the content.
+func credentials(path string) (nats.Option, error) {
+	b, err := readCredentials(path)
+	if err != nil {
+		return nil, err
+	}
+	if bytes.Contains(b, []byte("-----BEGIN")) {
+		return nats.UserCredentials(path), nil
+	}
+	pair, err := userKey(b)
+	if err != nil {
+		return nil, err
+	}
+	defer pair.Wipe()
+	public, err := pair.PublicKey()
+	if err != nil {
+		return nil, err
+	}
+	return nats.Nkey(public, func(nonce []byte) ([]byte, error) {
+		b, err := readCredentials(path)
+		if err != nil {
+			return nil, err
+		}
+		pair, err := userKey(b)
+		if err != nil {
+			return nil, err
+		}
+		defer pair.Wipe()
+		if now, err := pair.PublicKey(); err == nil && now != public {
+			return nil, errors.New("NATS_CREDS holds another key than at the start: start anew to use it")
+		}
+		return pair.Sign(nonce)
+	}), nil
+}
+
+func readCredentials(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err == nil && (!info.Mode().IsRegular() || info.Size() > maxCreds) {
+		return nil, fmt.Errorf("NATS_CREDS=%q is no file of at most %d bytes", path, maxCreds)
+	}
+	b := []byte(nil)
+	if err == nil {
+		b, err = os.ReadFile(path)
+	}
+	if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
+		return nil, fmt.Errorf("NATS_CREDS=%q: %w", path, pathErr.Err)
+	}
+	return b, err
+}
+
+// userKey reads the seed of a user's NKey.
+func userKey(b []byte) (nkeys.KeyPair, error) {
+	pair, err := nkeys.FromSeed(bytes.TrimSpace(b))
+	if err == nil {
+		if kind, _, decodeErr := nkeys.DecodeSeed(bytes.TrimSpace(b)); decodeErr == nil && kind == nkeys.PrefixByteUser {
+			return pair, nil
+		}
+	}
+	return nil, errors.New("NATS_CREDS names a file that is neither a NATS credentials file nor the seed of a user's NKey, which begins with SU")
+}

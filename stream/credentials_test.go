@@ -1,0 +1,170 @@
+package stream_test
+
+import (
+	"bytes"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nkeys"
+
+	"github.com/kgents/kgents/stream"
+)
+
+func newKey(t *testing.T) (seed, public string) {
+	t.Helper()
+	pair, err := nkeys.CreateUser()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, err := pair.Seed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if public, err = pair.PublicKey(); err != nil {
+		t.Fatal(err)
+	}
+	return string(b), public
+}
+
+// serverFor starts a server on loopback that lets in the users of these keys. Each
+// may listen only to the inboxes of the name kgents-test.
+func serverFor(t *testing.T, port int, public ...string) *server.Server {
+	t.Helper()
+	opts := &server.Options{Host: "127.0.0.1", Port: port, NoLog: true, NoSigs: true}
+	for _, key := range public {
+		opts.Nkeys = append(opts.Nkeys, &server.NkeyUser{Nkey: key, Permissions: &server.Permissions{
+			Subscribe: &server.SubjectPermission{Allow: []string{"_INBOX.kgents-test.>", "echo"}},
+		}})
+	}
+	srv, err := server.NewServer(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
+	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
+	if !srv.ReadyForConnections(10 * time.Second) {
+		t.Fatal("no server")
+	}
+	return srv
+}
+
+func seedFile(t *testing.T, content string) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "user.nk")
+	if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
+
+// A bare seed is enough to be let in, and answers come to an inbox of the
+// connection's own name.
+func TestConnectBySeed(t *testing.T) {
+	seed, public := newKey(t)
+	srv := serverFor(t, -1, public)
+	nc, err := stream.Connect(stream.Remote{Servers: []string{srv.ClientURL()}, Creds: seedFile(t, seed+"\n")}, "kgents-test", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	if _, err := nc.Subscribe("echo", func(m *nats.Msg) { _ = m.Respond(m.Data) }); err != nil {
+		t.Fatal(err)
+	}
+	answer, err := nc.Request("echo", []byte("hello"), 5*time.Second)
+	if err != nil || string(answer.Data) != "hello" {
+		t.Errorf("answer: %v", err)
+	}
+	if !strings.HasPrefix(nc.NewRespInbox(), "_INBOX.kgents-test.") {
+		t.Errorf("the inbox is %s", nc.NewRespInbox())
+	}
+}
+
+// A key that the servers don't know is tried for as long as it takes: a server that
+// learns it, as in a rotation, lets the program in without a new start.
+func TestConnectByUnknownSeed(t *testing.T) {
+	seed, public := newKey(t)
+	_, other := newKey(t)
+	srv := serverFor(t, -1, other)
+	port := srv.Addr().String()[strings.LastIndex(srv.Addr().String(), ":")+1:]
+	var log text
+	nc, err := stream.Connect(stream.Remote{Servers: []string{"nats://127.0.0.1:" + port}, Creds: seedFile(t, seed)}, "kgents-test", slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	if nc.Status() == nats.CONNECTED {
+		t.Fatal("a key that the server doesn't know was let in")
+	}
+	srv.Shutdown()
+	srv.WaitForShutdown()
+	number := 0
+	for _, digit := range port {
+		number = number*10 + int(digit-'0')
+	}
+	serverFor(t, number, public)
+	for deadline := time.Now().Add(20 * time.Second); nc.Status() != nats.CONNECTED; time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("not connected after 20 s: %v", nc.Status())
+		}
+	}
+	if strings.Contains(log.String(), seed) {
+		t.Error("the seed is in the log")
+	}
+}
+
+// text is what is written to it by many.
+type text struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (t *text) Write(b []byte) (int, error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.b.Write(b)
+}
+
+func (t *text) String() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.b.String()
+}
+
+func TestConnectRefusesCredentials(t *testing.T) {
+	account, err := nkeys.CreateAccount()
+	if err != nil {
+		t.Fatal(err)
+	}
+	accountSeed, err := account.Seed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, public := newKey(t)
+	for name, c := range map[string]struct{ path, says string }{
+		"not there":          {filepath.Join(t.TempDir(), "none"), "no such file"},
+		"a directory":        {t.TempDir(), "is no file"},
+		"empty":              {seedFile(t, ""), "begins with SU"},
+		"something else":     {seedFile(t, "hush-hush"), "begins with SU"},
+		"a public key":       {seedFile(t, public), "begins with SU"},
+		"an account's seed":  {seedFile(t, string(accountSeed)), "begins with SU"},
+		"larger than a seed": {seedFile(t, strings.Repeat("S", 100_000)), "at most"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			nc, err := stream.Connect(stream.Remote{Servers: []string{"nats://127.0.0.1:1"}, Creds: c.path}, "kgents-test", slog.New(slog.DiscardHandler))
+			if err == nil {
+				nc.Close()
+				t.Fatal("taken")
+			}
+			if !strings.Contains(err.Error(), "NATS_CREDS") || !strings.Contains(err.Error(), c.says) || strings.Contains(err.Error(), "hush") || strings.Contains(err.Error(), string(accountSeed)) {
+				t.Errorf("says %q, want %q", err, c.says)
+			}
+		})
+	}
+}
