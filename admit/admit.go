@@ -25,9 +25,12 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/kgents/kgents"
 	"github.com/kgents/kgents/failpoint"
+	"github.com/kgents/kgents/telemetry"
 )
 
 const (
@@ -124,6 +127,18 @@ func New(store Store, pub Publisher, log *slog.Logger, reg prometheus.Registerer
 // Admit makes events durable, each identity once, and returns how many were new.
 // The order of events is kept within what is published.
 func (g *Gate) Admit(ctx context.Context, events []kgents.Event) (fresh int, err error) {
+	ctx, span := telemetry.Child(ctx, "admit", trace.SpanKindInternal)
+	if !span.IsRecording() {
+		return g.admit(ctx, events)
+	}
+	span.SetAttributes(append(telemetry.EventAttributes(events), telemetry.StageKey.String("admit"))...)
+	fresh, err = g.admit(ctx, events)
+	span.SetAttributes(attribute.Int("kgents.events.fresh", fresh))
+	telemetry.End(span, err)
+	return fresh, err
+}
+
+func (g *Gate) admit(ctx context.Context, events []kgents.Event) (fresh int, err error) {
 	owner := g.prefix + strconv.FormatUint(g.calls.Add(1), 36)
 	deadline := time.Now().Add(heldWait)
 	pause := 2 * time.Millisecond
@@ -157,7 +172,7 @@ func (g *Gate) round(ctx context.Context, owner string, events []kgents.Event) (
 	ids := identities(events)
 	states, err := g.store.Claim(ctx, owner, ids, Lease)
 	if err != nil {
-		g.failed("claim", err)
+		g.failed(ctx, "claim", err)
 		if err := g.pub.Publish(ctx, events); err != nil {
 			return 0, nil, err
 		}
@@ -181,27 +196,36 @@ func (g *Gate) round(ctx context.Context, owner string, events []kgents.Event) (
 		return 0, held, nil
 	}
 	failpoint.Hit("admit.claimed")
+	mark(ctx, "claimed")
 	published := g.pub.Publish(ctx, mine)
 	failpoint.Hit("admit.published")
+	mark(ctx, "published")
 
 	// The caller may be out of time; its claims must be settled all the same.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), cleanup)
 	defer cancel()
 	if published != nil {
 		if err := g.store.Release(ctx, owner, ids); err != nil {
-			g.failed("release", err) // the lease ends by itself
+			g.failed(ctx, "release", err) // the lease ends by itself
 		}
 		return 0, nil, published
 	}
 	if err := g.store.Commit(ctx, owner, ids, DefaultTTL); err != nil {
-		g.failed("commit", err) // durable all the same: a later delivery meets the second line
+		g.failed(ctx, "commit", err) // durable all the same: a later delivery meets the second line
 	}
 	return len(mine), held, nil
 }
 
-func (g *Gate) failed(op string, err error) {
+// mark notes a moment in the admission's span, if there is one.
+func mark(ctx context.Context, what string) {
+	if span := trace.SpanFromContext(ctx); span.IsRecording() {
+		span.AddEvent(what)
+	}
+}
+
+func (g *Gate) failed(ctx context.Context, op string, err error) {
 	g.errors.WithLabelValues(op).Inc()
-	g.log.Warn("idempotency store failed, going on without it", "operation", op, "error", err)
+	g.log.WarnContext(ctx, "idempotency store failed, going on without it", "operation", op, "error", err)
 }
 
 func all(states []State, want State) bool {

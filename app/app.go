@@ -29,6 +29,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/kgents/kgents/admit"
 	"github.com/kgents/kgents/admit/fallback"
@@ -60,6 +61,7 @@ type App struct {
 	local  config.Local // secrets that `up` made
 	log    *slog.Logger
 	reg    *prometheus.Registry
+	tracer trace.Tracer // nil: no traces
 
 	listener net.Listener
 	stopping atomic.Bool
@@ -97,6 +99,7 @@ func Start(ctx context.Context, role config.Role, c config.Config, log *slog.Log
 			a.releaseAll()
 		}
 	}()
+	a.startTracing(ctx)
 	if role == config.RoleUp || role == config.RoleMeter {
 		unlock, err := lockDir(c.DataDir)
 		if err != nil {
@@ -321,7 +324,7 @@ func (a *App) startMeter(ctx context.Context) error {
 		return fmt.Errorf("embedded meter: %w", err)
 	}
 	a.meterURL, a.meterKey = "http://"+l.Addr().String(), rand.Text()
-	guarded := receive.RequireKey(receive.NewKeys([]string{a.meterKey}), store.Handler())
+	guarded := receive.RequireKey(receive.NewKeys([]string{a.meterKey}), a.traceMeter(store.Handler()))
 	server := newServer(guarded, a.log)
 	go func() { _ = server.Serve(l) }()
 	a.onStop(func() { _ = server.Close() })
@@ -347,7 +350,7 @@ func (a *App) startMeterRole(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a.meterWeb = store.Handler()
+	a.meterWeb = a.traceMeter(store.Handler())
 	return nil
 }
 
@@ -360,6 +363,7 @@ func (a *App) startSink(context.Context) error {
 		FlushInterval: a.config.FlushInterval,
 		Log:           a.log,
 		Registerer:    a.reg,
+		Tracer:        a.tracer,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -426,7 +430,7 @@ func (a *App) startAPI(context.Context) error {
 		return err
 	}
 	a.publisher = publish.New(publish.Config{
-		Sender: a.js, Stream: a.streams.Name, MaxPayload: a.nats.MaxPayload, Spool: disk, Log: a.log, Registerer: a.reg,
+		Sender: a.js, Stream: a.streams.Name, MaxPayload: a.nats.MaxPayload, Spool: disk, Log: a.log, Registerer: a.reg, Tracer: a.tracer,
 	})
 	a.onStop(a.publisher.Close)
 	store, err := a.openIdentities()
@@ -441,6 +445,7 @@ func (a *App) startAPI(context.Context) error {
 		WebhookSecrets: a.config.WebhookSecrets,
 		Log:            a.log,
 		Registerer:     a.reg,
+		Tracer:         a.tracer,
 	})
 	return nil
 }

@@ -92,7 +92,7 @@ func (a *App) routes() http.Handler {
 	mux.HandleFunc("GET /health/saas", a.watch.serveSaaS)
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
 	mux.HandleFunc("GET /readyz", a.watch.serveReady)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(a.reg, promhttp.HandlerOpts{Registry: a.reg}))
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.reg, promhttp.HandlerOpts{Registry: a.reg, EnableOpenMetrics: true}))
 	mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		receive.WriteProblem(w, r, kgents.Errorf(kgents.CodeNotFound,
 			"there is nothing at this path: events go to POST /api/v1/events, Stripe's webhooks to POST /webhooks/stripe"))

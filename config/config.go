@@ -64,6 +64,8 @@ type Config struct {
 	ReconcileInterval time.Duration // between comparisons of the meter with the stream, 0 = none
 	MetersFile        string        // meters of the embedded meter, empty = the default set
 
+	OTLPEndpoint string // base URL of the OTLP receiver, empty = no traces
+
 	WebhookSecrets []string
 	APIKeys        []string
 }

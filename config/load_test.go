@@ -78,7 +78,7 @@ var everything = vars{
 	"OPENMETER_BATCH_SIZE": "250", "OPENMETER_FLUSH_INTERVAL": "500ms", "METERS_FILE": "meters.yaml",
 	"STRIPE_WEBHOOK_SECRET": "whsec_new,whsec_old",
 	"SPOOL_DIR":             "/var/spool/kgents", "SPOOL_MAX_BYTES": "2GiB", "REDIS_URL": "rediss://app:hush@redis.test:6380/3",
-	"RECONCILE_INTERVAL": "30m",
+	"RECONCILE_INTERVAL": "30m", "OTEL_EXPORTER_OTLP_ENDPOINT": "https://user:hush@traces.test/otlp",
 }
 
 func TestEveryVariableReachesItsField(t *testing.T) {
@@ -97,6 +97,7 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		OpenMeterBaseURL: "https://meter.test/root", OpenMeterAPIKey: "om-key",
 		BatchSize: 250, FlushInterval: 500 * time.Millisecond, MetersFile: "meters.yaml",
 		ReconcileInterval: 30 * time.Minute,
+		OTLPEndpoint:      "https://user:hush@traces.test/otlp",
 		WebhookSecrets:    []string{"whsec_new", "whsec_old"},
 	}
 	c := load(t, config.RoleAPI, everything)
@@ -269,6 +270,7 @@ func TestMistakes(t *testing.T) {
 		stream   = "is no stream name: use up to 64 letters, digits, - and _"
 		nats     = "holds something that is no NATS URL: use nats://host:4222 or tls://host:4222"
 		meter    = "is no URL: use http://host or https://host"
+		receiver = "is no URL: use http://host:4318 or https://host"
 	)
 	for _, test := range []struct{ name, value, want string }{
 		{"API_PORT", "http", port},
@@ -297,6 +299,8 @@ func TestMistakes(t *testing.T) {
 		{"OPENMETER_BASE_URL", "meter.test", meter},
 		{"OPENMETER_BASE_URL", "ftp://meter.test", meter},
 		{"OPENMETER_BASE_URL", "https://", meter},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "traces.test:4318", receiver},
+		{"OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://traces.test:4317", receiver},
 		{"OPENMETER_BATCH_SIZE", "0", batch},
 		{"OPENMETER_BATCH_SIZE", "100001", batch},
 		{"OPENMETER_BATCH_SIZE", "many", batch},

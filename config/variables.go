@@ -230,6 +230,19 @@ func Variables() []Variable {
 			get: func(c Config) string { return c.MetersFile },
 		},
 		{
+			Name: "OTEL_EXPORTER_OTLP_ENDPOINT", Help: "base URL of the OTLP receiver (HTTP, often port 4318) that takes traces; empty = no tracing",
+			set: func(c *Config, s string) error {
+				if s != "" {
+					if u, err := url.Parse(s); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+						return errors.New("is no URL: use http://host:4318 or https://host")
+					}
+				}
+				c.OTLPEndpoint = s
+				return nil
+			},
+			get: func(c Config) string { return redact(c.OTLPEndpoint) },
+		},
+		{
 			Name: "STRIPE_WEBHOOK_SECRET", Secret: true,
 			Help: "signing secret of the Stripe endpoint; comma-separated, so that two overlap while one is rotated",
 			set:  listSetter(func(c *Config, l []string) { c.WebhookSecrets = l }),

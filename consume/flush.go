@@ -12,6 +12,7 @@ import (
 	"github.com/kgents/kgents/failpoint"
 	"github.com/kgents/kgents/meter"
 	"github.com/kgents/kgents/stream"
+	"github.com/kgents/kgents/telemetry"
 )
 
 // The waits between tries of one flush. A wait is halved at random, so that
@@ -35,7 +36,10 @@ func (s *Sink) flush(ctx context.Context, batch []delivery) {
 		events += d.envelope.Events
 	}
 	defer s.metrics.buffered.Sub(float64(events))
+	ctx, span := s.startSpan(ctx, batch, events)
+	defer span.End()
 	if err := s.settle(ctx, batch, events); err != nil {
+		span.AddEvent("given back")
 		for _, d := range batch {
 			_ = d.NakWithDelay(giveBack) // if it fails, the message comes back after stream.AckWait
 		}
@@ -47,7 +51,7 @@ func (s *Sink) flush(ctx context.Context, batch []delivery) {
 		s.observe(d.envelope, now)
 		if err := d.Ack(); err != nil {
 			// It will be delivered again, and count once by its identity.
-			s.Log.Warn("an acknowledgement failed, the message will come again", "error", err)
+			s.Log.WarnContext(ctx, "an acknowledgement failed, the message will come again", "error", err)
 		}
 	}
 }
@@ -95,6 +99,7 @@ func (s *Sink) bisect(ctx context.Context, elements [][]byte, first time.Time, b
 	if len(elements) == 1 {
 		return s.bury(ctx, elements[0], deadletter.Refused, first, refusal, before)
 	}
+	note(ctx, "refused, halved", telemetry.EventsKey.Int(len(elements)))
 	middle := len(elements) / 2
 	if err := s.bisect(ctx, elements[:middle], first, before); err != nil {
 		return err
@@ -112,7 +117,7 @@ func (s *Sink) deliver(ctx context.Context, body []byte, events int) (refusal *m
 		err := s.Meter.Ingest(ctx, body)
 		failpoint.Hit("flush.after")
 		if err == nil {
-			s.metrics.latency.Observe(time.Since(start).Seconds())
+			telemetry.Observe(ctx, s.metrics.latency, time.Since(start).Seconds())
 			s.metrics.sent.Add(float64(events))
 			s.status.taken(time.Now())
 			return nil, nil
@@ -134,13 +139,14 @@ func (s *Sink) deliver(ctx context.Context, body []byte, events int) (refusal *m
 			return detail, nil
 		case meter.Blocked:
 			wait, blocked = jitter(blocked), min(2*blocked, longestWait)
-			s.Log.Error("the meter refuses us, not the events: check OPENMETER_API_KEY and OPENMETER_BASE_URL; nothing is lost, trying again",
+			s.Log.ErrorContext(ctx, "the meter refuses us, not the events: check OPENMETER_API_KEY and OPENMETER_BASE_URL; nothing is lost, trying again",
 				"status", detail.Status, "in", wait, "error", err)
 		default:
 			wait, retry = jitter(retry), min(2*retry, longestWait)
-			s.Log.Warn("the meter did not take a batch, trying again", "status", detail.Status, "events", events, "in", max(wait, detail.RetryAfter), "error", err)
+			s.Log.WarnContext(ctx, "the meter did not take a batch, trying again", "status", detail.Status, "events", events, "in", max(wait, detail.RetryAfter), "error", err)
 		}
 		s.status.failed(time.Now(), class, err)
+		note(ctx, "not taken, waiting", classKey.String(class.String()))
 		select {
 		case <-ctx.Done():
 			return nil, ctx.Err()
@@ -152,15 +158,17 @@ func (s *Sink) deliver(ctx context.Context, body []byte, events int) (refusal *m
 // bury keeps an event that can't be metered, trying until that is durable.
 func (s *Sink) bury(ctx context.Context, event []byte, reason deadletter.Reason, first time.Time, refusal *meter.Error, before int) error {
 	letter := deadletter.New(event, reason, refusal.Status, refusal.Detail, first, time.Now(), before)
+	ctx, span := startBury(ctx, letter)
+	defer span.End()
 	for wait := firstRetry; ; wait = min(2*wait, longestWait) {
 		err := s.Dead.Bury(ctx, letter)
 		if err == nil {
 			s.metrics.dead.WithLabelValues(string(reason)).Inc()
-			s.Log.Warn("event is a dead letter", "source", letter.Source, "id", letter.ID, "type", letter.Type,
+			s.Log.WarnContext(ctx, "event is a dead letter", "source", letter.Source, "id", letter.ID, "type", letter.Type,
 				"reason", reason, "status", refusal.Status, "detail", refusal.Detail, "refused", letter.Count)
 			return nil
 		}
-		s.Log.Error("a dead letter could not be kept, trying again", "in", wait, "error", err)
+		s.Log.ErrorContext(ctx, "a dead letter could not be kept, trying again", "in", wait, "error", err)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()

@@ -25,6 +25,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/kgents/kgents/consume/deadletter"
 	"github.com/kgents/kgents/stream"
@@ -93,6 +94,7 @@ type Config struct {
 	FlushInterval time.Duration // longest wait of an event for a flush
 	Log           *slog.Logger
 	Registerer    prometheus.Registerer
+	Tracer        trace.Tracer // nil: no traces
 }
 
 // Sink delivers. Run it once.

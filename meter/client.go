@@ -14,6 +14,10 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"go.opentelemetry.io/otel/attribute"
+
+	"github.com/kgents/kgents/telemetry"
 )
 
 const (
@@ -31,6 +35,8 @@ type Client struct {
 	base string
 	key  string
 	http *http.Client
+
+	about []attribute.KeyValue // of a span: where the meter is
 }
 
 // NewClient returns a client of the API at baseURL. An empty key sends no
@@ -43,8 +49,9 @@ func NewClient(baseURL, key string) (*Client, error) {
 		return nil, errors.New("the meter's base URL must be http://host or https://host, without a query")
 	}
 	return &Client{
-		base: strings.TrimRight(baseURL, "/"),
-		key:  key,
+		base:  strings.TrimRight(baseURL, "/"),
+		key:   key,
+		about: aboutMeter(u),
 		http: &http.Client{
 			Timeout: timeout,
 			Transport: &http.Transport{
@@ -69,7 +76,9 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // Ingest hands over a batch, a JSON array of CloudEvents. Nil means that the
 // meter says it has taken all of it; see Class for errors.
 func (c *Client) Ingest(ctx context.Context, batch []byte) error {
-	resp, err := c.do(ctx, http.MethodPost, "/api/v1/events", nil, "application/cloudevents-batch+json", batch)
+	ctx, span := c.startSpan(ctx)
+	resp, err := c.do(ctx, http.MethodPost, ingestPath, nil, "application/cloudevents-batch+json", batch)
+	endSpan(span, resp)
 	if err != nil {
 		return err
 	}
@@ -189,6 +198,7 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	if c.key != "" {
 		req.Header.Set("Authorization", "Bearer "+c.key)
 	}
+	telemetry.Inject(ctx, req.Header)
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, &Error{Class: Retry, Err: err}

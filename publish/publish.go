@@ -25,11 +25,13 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/kgents/kgents"
 	"github.com/kgents/kgents/failpoint"
 	"github.com/kgents/kgents/publish/spool"
 	"github.com/kgents/kgents/stream"
+	"github.com/kgents/kgents/telemetry"
 )
 
 const (
@@ -66,6 +68,7 @@ type Config struct {
 	Spool      *spool.Spool // nil: calls fail while NATS is away
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
+	Tracer     trace.Tracer // nil: no traces
 }
 
 // Publisher is safe for concurrent use. Close it when no call is under way.
@@ -76,7 +79,8 @@ type Publisher struct {
 	log        *slog.Logger
 	metrics    *metrics
 	breaker    *Breaker
-	spool      *spooler // nil without a spool
+	tracer     trace.Tracer // nil: no traces
+	spool      *spooler     // nil without a spool
 
 	mu     sync.Mutex
 	ready  sync.Cond // parts is not empty, or closed
@@ -110,6 +114,7 @@ func New(c Config) *Publisher {
 		sender: c.Sender, stream: c.Stream, maxPayload: c.MaxPayload, log: c.Log,
 		metrics: newMetrics(c.Registerer),
 		breaker: newBreaker(c.Log, c.Registerer),
+		tracer:  c.Tracer,
 		ended:   make(chan struct{}),
 	}
 	if c.Spool != nil {
@@ -227,10 +232,14 @@ func (p *Publisher) loop() {
 			continue
 		}
 		msg := stream.Encode(events, batch[0].call.received)
-		err := p.send(msg, len(events))
+		ctx, span := p.startSpan(batch, events, msg)
+		err := p.send(ctx, msg, len(events))
 		if err != nil && p.spool != nil {
-			err = p.spool.take(msg, err)
+			if err = p.spool.take(ctx, msg, err); err == nil {
+				span.AddEvent("spooled")
+			}
 		}
+		telemetry.End(span, err)
 		for _, part := range batch {
 			part.call.done(err)
 		}
@@ -286,14 +295,14 @@ func (c *call) done(err error) {
 }
 
 // send publishes one message through the breaker.
-func (p *Publisher) send(msg *nats.Msg, events int) error {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+func (p *Publisher) send(ctx context.Context, msg *nats.Msg, events int) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for tried := 0; ; tried++ {
 		start := time.Now()
 		err := p.breaker.do(func() error { return p.try(ctx, msg) })
 		if err == nil {
-			p.metrics.latency.Observe(time.Since(start).Seconds())
+			telemetry.Observe(ctx, p.metrics.latency, time.Since(start).Seconds())
 			p.metrics.messages.Inc()
 			p.metrics.events.Add(float64(events))
 			p.metrics.batch.Observe(float64(events))
@@ -318,7 +327,9 @@ func (p *Publisher) try(ctx context.Context, msg *nats.Msg) error {
 	failpoint.Hit("publish.before")
 	ack, err := p.sender.PublishMsg(ctx, msg, jetstream.WithExpectStream(p.stream), jetstream.WithRetryAttempts(0))
 	if err != nil {
-		p.metrics.errors.WithLabelValues(reason(err)).Inc()
+		why := reason(err)
+		p.metrics.errors.WithLabelValues(why).Inc()
+		noteFailure(ctx, why)
 		return err
 	}
 	failpoint.Hit("publish.acknowledged")

@@ -41,13 +41,13 @@ func (s *spooler) stop() {
 
 // take makes msg durable on local disk. Why is the error of NATS; it is told when
 // the disk can't help.
-func (s *spooler) take(msg *nats.Msg, why error) error {
+func (s *spooler) take(ctx context.Context, msg *nats.Msg, why error) error {
 	empty := s.disk.Status().Messages == 0
 	switch err := s.disk.Append(msg); {
 	case err == nil:
 		s.metrics.spooled.Inc()
 		if empty {
-			s.log.Warn("NATS is away: events go to local disk until it is back", "error", why)
+			s.log.WarnContext(ctx, "NATS is away: events go to local disk until it is back", "error", why)
 		}
 		select {
 		case s.more <- struct{}{}:
@@ -59,7 +59,7 @@ func (s *spooler) take(msg *nats.Msg, why error) error {
 		return why
 	default:
 		s.metrics.refused.WithLabelValues("spool_failed").Inc()
-		s.log.Error("the spool could not take a message; its events are refused with 503", "error", err)
+		s.log.ErrorContext(ctx, "the spool could not take a message; its events are refused with 503", "error", err)
 		return kgents.Unavailable(5*time.Second, "neither the event store nor the local disk took it: send it again", errors.Join(why, err))
 	}
 }
@@ -91,12 +91,14 @@ func (s *spooler) drain() {
 			s.wait(wait)
 			continue
 		}
+		start := time.Now()
 		if err := s.breaker.do(func() error { return s.try(s.ctx, msg) }); err != nil {
 			s.wait(drainPause)
 			continue
 		}
 		failpoint.Hit("spool.drained")
 		s.metrics.drained.Inc()
+		s.drained(msg, start)
 		if err := s.disk.Done(); err != nil {
 			// It has arrived, and may be sent again after a restart: it counts once.
 			s.log.Error("a segment of the spool can't be removed", "error", err)

@@ -21,9 +21,11 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/kgents/kgents"
 	"github.com/kgents/kgents/receive/cloudevents"
+	"github.com/kgents/kgents/telemetry"
 )
 
 const (
@@ -53,6 +55,7 @@ type Config struct {
 	WebhookSecrets []string // empty: webhooks are answered with 500
 	Log            *slog.Logger
 	Registerer     prometheus.Registerer
+	Tracer         trace.Tracer // nil: no traces
 }
 
 // Edge serves the receiving routes.
@@ -102,7 +105,7 @@ func (e *Edge) Instrument(route string, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start, rec := time.Now(), &recorder{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(rec, r)
-		timer.observe(r.Method, rec.status, time.Since(start))
+		timer.observe(r, rec.status, time.Since(start))
 	})
 }
 
@@ -112,6 +115,10 @@ func (e *Edge) handler(route string, serve func(*lease, http.ResponseWriter, *ht
 	timer := e.metrics.route(route)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
+		var span trace.Span
+		if e.Tracer != nil {
+			r, span = telemetry.StartRequest(e.Tracer, r, route, "receive")
+		}
 		l, err := e.budget.enter()
 		status := 0
 		if err == nil {
@@ -121,7 +128,10 @@ func (e *Edge) handler(route string, serve func(*lease, http.ResponseWriter, *ht
 		if err != nil {
 			status = WriteProblem(w, r, err)
 		}
-		timer.observe(r.Method, status, time.Since(start))
+		timer.observe(r, status, time.Since(start))
+		if span != nil {
+			telemetry.EndRequest(span, status)
+		}
 	})
 }
 
@@ -181,7 +191,7 @@ func (e *Edge) admit(r *http.Request, patience time.Duration, events []kgents.Ev
 // refuse notes why a request was refused and returns err.
 func (e *Edge) refuse(r *http.Request, reason string, err error) error {
 	e.metrics.refused.WithLabelValues(reason).Inc()
-	e.quiet.warn(reason, "request refused", "path", r.URL.Path, "error", err)
+	e.quiet.warn(r.Context(), reason, "request refused", "path", r.URL.Path, "error", err)
 	return err
 }
 

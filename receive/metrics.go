@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kgents/kgents/telemetry"
 )
 
 type metrics struct {
@@ -66,11 +68,11 @@ func (m *metrics) route(name string) timer {
 	return timer{m, name, m.latency.WithLabelValues(name), m.requests.WithLabelValues(name, http.MethodPost, "204")}
 }
 
-func (t timer) observe(method string, status int, took time.Duration) {
-	t.latency.Observe(took.Seconds())
-	if method == http.MethodPost && status == http.StatusNoContent {
+func (t timer) observe(r *http.Request, status int, took time.Duration) {
+	telemetry.Observe(r.Context(), t.latency, took.Seconds())
+	if r.Method == http.MethodPost && status == http.StatusNoContent {
 		t.good.Inc()
 		return
 	}
-	t.metrics.requests.WithLabelValues(t.name, method, strconv.Itoa(status)).Inc()
+	t.metrics.requests.WithLabelValues(t.name, r.Method, strconv.Itoa(status)).Inc()
 }

@@ -1,6 +1,7 @@
 package receive
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"time"
@@ -26,7 +27,7 @@ func newQuiet(log *slog.Logger) *quiet {
 
 // warn logs unless reason was logged within the last second. Reasons are ours,
 // never a client's words, and so are few.
-func (q *quiet) warn(reason, msg string, args ...any) {
+func (q *quiet) warn(ctx context.Context, reason, msg string, args ...any) {
 	now := time.Now()
 	q.mu.Lock()
 	s := q.reasons[reason]
@@ -45,5 +46,5 @@ func (q *quiet) warn(reason, msg string, args ...any) {
 	if withheld > 0 {
 		args = append(args, "withheld", withheld)
 	}
-	q.log.Warn(msg, args...)
+	q.log.WarnContext(ctx, msg, args...)
 }

@@ -9,31 +9,32 @@ import (
 
 	"github.com/kgents/kgents"
 	"github.com/kgents/kgents/receive/stripe"
+	"github.com/kgents/kgents/telemetry"
 )
 
 // webhook takes Stripe's events.
 func (e *Edge) webhook(l *lease, w http.ResponseWriter, r *http.Request) (int, error) {
 	start := time.Now()
 	status, err := e.takeWebhook(l, w, r)
-	e.metrics.webhookLatency.Observe(time.Since(start).Seconds())
+	telemetry.Observe(r.Context(), e.metrics.webhookLatency, time.Since(start).Seconds())
 	return status, err
 }
 
 func (e *Edge) takeWebhook(l *lease, w http.ResponseWriter, r *http.Request) (int, error) {
 	if len(e.WebhookSecrets) == 0 {
-		return 0, e.failWebhook("no_secret", "", kgents.Errorf(kgents.CodeMisconfig,
+		return 0, e.failWebhook(r, "no_secret", "", kgents.Errorf(kgents.CodeMisconfig,
 			"no webhook secret is set here: set STRIPE_WEBHOOK_SECRET to the endpoint's signing secret"))
 	}
 	body, err := l.read(r, MaxWebhookBytes)
 	if err != nil {
-		return 0, e.failWebhook(string(kgents.ErrorCode(err)), "", err)
+		return 0, e.failWebhook(r, string(kgents.ErrorCode(err)), "", err)
 	}
 	if err := stripe.Verify(body, r.Header.Get("Stripe-Signature"), e.WebhookSecrets, time.Now()); err != nil {
 		reason := "bad_signature"
 		if s, ok := errors.AsType[*stripe.SignatureError](err); ok {
 			reason = s.Reason
 		}
-		return 0, e.failWebhook(reason, "", err)
+		return 0, e.failWebhook(r, reason, "", err)
 	}
 	result, err := stripe.Translate(body)
 	label := "other"
@@ -42,33 +43,33 @@ func (e *Edge) takeWebhook(l *lease, w http.ResponseWriter, r *http.Request) (in
 	}
 	e.metrics.received.WithLabelValues(label).Inc()
 	if err != nil {
-		return 0, e.failWebhook("malformed", result.StripeID, err)
+		return 0, e.failWebhook(r, "malformed", result.StripeID, err)
 	}
 	if result.Skipped != "" {
 		e.metrics.skipped.WithLabelValues(result.Skipped).Inc()
 		e.bridge.skip()
-		e.Log.Debug("stripe event is not one that counts", "reason", result.Skipped, "id", result.StripeID)
+		e.Log.DebugContext(r.Context(), "stripe event is not one that counts", "reason", result.Skipped, "id", result.StripeID)
 		return answer(w, map[string]any{"received": true, "skipped": result.Skipped})
 	}
 	if result.Event.Subject == stripe.Unattributed {
-		e.quiet.warn("unattributed", "stripe event names no customer, it counts for '"+stripe.Unattributed+"'", "id", result.StripeID)
+		e.quiet.warn(r.Context(), "unattributed", "stripe event names no customer, it counts for '"+stripe.Unattributed+"'", "id", result.StripeID)
 	}
 	fresh, err := e.admit(r, admitWebhook, []kgents.Event{result.Event})
 	if err != nil {
-		return 0, e.failWebhook(string(kgents.ErrorCode(err)), result.StripeID, err)
+		return 0, e.failWebhook(r, string(kgents.ErrorCode(err)), result.StripeID, err)
 	}
 	e.metrics.processed.WithLabelValues(label).Inc()
 	e.metrics.accepted.Add(float64(fresh))
 	e.metrics.duplicate.Add(float64(1 - fresh))
 	e.bridge.process(time.Now())
-	e.Log.Debug("stripe event is durable", "id", result.StripeID, "type", result.StripeType, "fresh", fresh == 1)
+	e.Log.DebugContext(r.Context(), "stripe event is durable", "id", result.StripeID, "type", result.StripeType, "fresh", fresh == 1)
 	return answer(w, map[string]any{"received": true, "duplicate": fresh == 0})
 }
 
-func (e *Edge) failWebhook(reason, id string, err error) error {
+func (e *Edge) failWebhook(r *http.Request, reason, id string, err error) error {
 	e.metrics.webhookErrors.WithLabelValues(reason).Inc()
 	e.bridge.fail()
-	e.quiet.warn("webhook "+reason, "stripe webhook refused", "reason", reason, "id", id, "error", err)
+	e.quiet.warn(r.Context(), "webhook "+reason, "stripe webhook refused", "reason", reason, "id", id, "error", err)
 	return err
 }
 
