@@ -142,27 +142,11 @@ func (b Backlog) Age(now time.Time) time.Duration {
 	return max(0, now.Sub(b.Oldest))
 }
 
-// ReadBacklog asks the server. It costs two requests.
+// ReadBacklog asks the server. It costs three requests at most.
 func ReadBacklog(ctx context.Context, js jetstream.JetStream, c Config) (Backlog, error) {
-	events, err := js.Stream(ctx, c.Name)
+	s, err := ReadState(ctx, js, c)
 	if err != nil {
 		return Backlog{}, err
 	}
-	consumer, err := events.Consumer(ctx, Durable)
-	if err != nil {
-		return Backlog{}, err
-	}
-	info := consumer.CachedInfo()
-	b := Backlog{Messages: int64(info.NumPending) + int64(info.NumAckPending)}
-	if b.Messages == 0 {
-		return b, nil
-	}
-	// Everything up to the acknowledgement floor is done, so the message after it
-	// is the oldest that isn't.
-	msg, err := events.GetMsg(ctx, info.AckFloor.Stream+1, jetstream.WithGetMsgSubject(subjects))
-	if err != nil {
-		return b, nil // acknowledged or aged out in between: the count stands
-	}
-	b.Oldest = msg.Time
-	return b, nil
+	return *s.Backlog, nil
 }
