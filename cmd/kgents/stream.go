@@ -50,7 +50,9 @@ func newStreamBackupCommand() *cobra.Command {
 		Long: `Copy what both streams hold at the beginning into DIR, which must be empty or not
 there: headers and bodies byte for byte, with a SHA-256 of each file. With
 NATS_SERVERS everything may go on meanwhile. DIR is a backup when it has a
-manifest.json, which is written last. It holds customers' data, unencrypted.`,
+manifest.json, which is written last. It holds customers' data, unencrypted.
+
+The servers note when it was made, for kgents_backup_last_success_timestamp_seconds.`,
 		Example: `  kgents stream backup /backups/2026-11-30
   NATS_SERVERS=nats://nats:4222 kgents stream backup /backups/2026-11-30 --output json`,
 		Args: oneDirectory,
@@ -63,6 +65,10 @@ manifest.json, which is written last. It holds customers' data, unencrypted.`,
 			})
 			if err != nil {
 				return err
+			}
+			if err := backup.Note(cmd.Context(), o.JetStream, o.Streams, m); err != nil {
+				// The backup is whole all the same.
+				fmt.Fprintf(cmd.ErrOrStderr(), "The servers could not note that there is a backup, so the alert BackupMissing doesn't know of it: %v\n", err)
 			}
 			r := backup.Report{Dir: args[0], Sound: true, Manifest: m, Problems: []backup.Problem{}}
 			return printBackup(cmd.OutOrStdout(), output, "written and synced", r)

@@ -52,7 +52,8 @@ func TestNATSRights(t *testing.T) {
 		"api": {
 			"publish": {
 				"kgent.other", "kgent-dead.kgent-events.refused", "anything", "_INBOX.kgents-sink.forged",
-				"$JS.API.INFO", "$JS.API.STREAM.LIST", "$JS.API.STREAM.NAMES",
+				"$JS.API.STREAM.LIST", "$JS.API.STREAM.NAMES",
+				"$KV.kgent-events-backup.last", "$JS.API.STREAM.CREATE.KV_kgent-events-backup",
 				"$JS.API.STREAM.DELETE.kgent-events", "$JS.API.STREAM.PURGE.kgent-events", "$JS.API.STREAM.MSG.DELETE.kgent-events",
 				"$JS.API.STREAM.DELETE.kgent-events-dead", "$JS.API.STREAM.PURGE.kgent-events-dead",
 				"$JS.API.STREAM.CREATE.other", "$JS.API.STREAM.UPDATE.other", "$JS.API.STREAM.INFO.other",
@@ -70,6 +71,7 @@ func TestNATSRights(t *testing.T) {
 		"sink": {
 			"publish": {
 				"kgent.other", "kgent-dead.other.refused", "$KV.other.turn", "anything", "_INBOX.kgents-api.forged",
+				"$KV.kgent-events-backup.last", "$JS.API.STREAM.CREATE.KV_kgent-events-backup",
 				"$JS.API.STREAM.LIST", "$JS.API.STREAM.DELETE.KV_kgent-events-reconcile",
 				"$JS.API.STREAM.DELETE.kgent-events", "$JS.API.STREAM.PURGE.kgent-events", "$JS.API.STREAM.MSG.DELETE.kgent-events",
 				"$JS.API.STREAM.DELETE.kgent-events-dead", "$JS.API.STREAM.PURGE.kgent-events-dead",
