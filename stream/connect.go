@@ -1,10 +1,14 @@
 package stream
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
+	"net"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,6 +27,7 @@ type Remote struct {
 // to an inbox of the name's own, so that a server can keep others from reading it.
 func Connect(r Remote, name string, log *slog.Logger) (*nats.Conn, error) {
 	opts := append(connOptions(name, log), nats.CustomInboxPrefix("_INBOX."+name))
+	told := &refusals{log: log}
 	if r.Creds != "" {
 		known, err := credentials(r.Creds)
 		if err != nil {
@@ -36,14 +41,68 @@ func Connect(r Remote, name string, log *slog.Logger) (*nats.Conn, error) {
 	if r.TLSCert != "" {
 		opts = append(opts, nats.ClientCert(r.TLSCert, r.TLSKey))
 	}
+	var conn atomic.Pointer[nats.Conn]
+	opts = append(opts, nats.CustomReconnectDelay(func(attempts int) time.Duration {
+		if nc := conn.Load(); nc != nil {
+			told.tell(attempts, nc.LastError())
+		}
+		return reconnectWait + rand.N(reconnectWait)
+	}))
 	nc, err := nats.Connect(strings.Join(r.Servers, ","), opts...)
 	if err != nil {
 		return nil, fmt.Errorf("NATS: %w", err)
 	}
+	conn.Store(nc)
 	if nc.Status() != nats.CONNECTED {
 		log.Warn("NATS does not answer, trying until it does")
 	}
 	return nc, nil
+}
+
+// reconnectWait is between two attempts at all servers, and up to as much again so
+// that clients don't come all at once.
+const reconnectWait = 500 * time.Millisecond
+
+// refusals tells why servers don't let the program in, once for each reason of each
+// time without a connection, since the library itself is silent then.
+type refusals struct {
+	log  *slog.Logger
+	last string
+}
+
+// tell gets the count of attempts since the connection was lost and why the last of
+// them failed, nil when no server answered.
+func (r *refusals) tell(attempts int, err error) {
+	if attempts == 1 {
+		r.last = ""
+	}
+	if err == nil || err.Error() == r.last {
+		return
+	}
+	switch {
+	case refused(err):
+		r.log.Error("NATS doesn't let this program in, trying until it does: NATS_CREDS must name a key that the servers know, and one that replaces another counts from the next start on", "error", err)
+	case untrusted(err):
+		r.log.Error("NATS can't be reached by TLS, trying until it can: check NATS_SERVERS, NATS_TLS_CA and NATS_TLS_CERT", "error", err)
+	default:
+		return // a server that starts or stops
+	}
+	r.last = err.Error()
+}
+
+// refused tells whether servers don't take the credentials.
+func refused(err error) bool {
+	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) || errors.Is(err, nats.ErrAuthRevoked) ||
+		errors.Is(err, nats.ErrAccountAuthExpired)
+}
+
+// untrusted tells whether the two sides don't agree on TLS.
+func untrusted(err error) bool {
+	if op, ok := errors.AsType[*net.OpError](err); ok && op.Op == "remote error" { // an alert of the server
+		return true
+	}
+	_, bad := errors.AsType[*tls.CertificateVerificationError](err)
+	return bad || errors.Is(err, nats.ErrSecureConnRequired) || errors.Is(err, nats.ErrSecureConnWanted)
 }
 
 func connOptions(name string, log *slog.Logger) []nats.Option {
@@ -51,8 +110,8 @@ func connOptions(name string, log *slog.Logger) []nats.Option {
 		nats.Name(name),
 		nats.RetryOnFailedConnect(true),
 		nats.MaxReconnects(-1),
-		nats.ReconnectWait(500 * time.Millisecond),
-		nats.ReconnectJitter(250*time.Millisecond, time.Second),
+		nats.IgnoreAuthErrorAbort(), // a key that isn't known yet may be later, as in a rotation
+		nats.ReconnectWait(reconnectWait),
 		nats.ReconnectBufSize(-1), // fail at once while disconnected
 		nats.Timeout(5 * time.Second),
 		nats.PingInterval(10 * time.Second),
@@ -65,7 +124,7 @@ func connOptions(name string, log *slog.Logger) []nats.Option {
 			}
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			if !errors.Is(err, nats.ErrNoResponders) {
+			if !errors.Is(err, nats.ErrNoResponders) && !refused(err) { // refusals are told once
 				log.Warn("NATS error", "error", err)
 			}
 		}),

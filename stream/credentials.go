@@ -15,9 +15,10 @@ import (
 const maxCreds = 64 << 10
 
 // credentials makes an option of a file: a NATS credentials file, which holds a JWT
-// and its key, or a file with nothing but the seed of a user's NKey (SU...). Either
-// is read again with each connection, so that a file that was replaced counts from
-// the next one on. The error never quotes the content.
+// and its key and is read again with each connection, or a file with nothing but the
+// seed of a user's NKey (SU...). A seed that replaces another counts from the next
+// start on: until then the one before goes on, which a rotation keeps accepted. The
+// error never quotes the content.
 func credentials(path string) (nats.Option, error) {
 	b, err := readCredentials(path)
 	if err != nil {
@@ -30,26 +31,11 @@ func credentials(path string) (nats.Option, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer pair.Wipe()
 	public, err := pair.PublicKey()
 	if err != nil {
 		return nil, err
 	}
-	return nats.Nkey(public, func(nonce []byte) ([]byte, error) {
-		b, err := readCredentials(path)
-		if err != nil {
-			return nil, err
-		}
-		pair, err := userKey(b)
-		if err != nil {
-			return nil, err
-		}
-		defer pair.Wipe()
-		if now, err := pair.PublicKey(); err == nil && now != public {
-			return nil, errors.New("NATS_CREDS holds another key than at the start: start anew to use it")
-		}
-		return pair.Sign(nonce)
-	}), nil
+	return nats.Nkey(public, pair.Sign), nil
 }
 
 func readCredentials(path string) ([]byte, error) {

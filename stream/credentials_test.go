@@ -2,7 +2,9 @@ package stream_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"log/slog"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nkeys"
 
+	"github.com/kgents/kgents/secrets"
 	"github.com/kgents/kgents/stream"
 )
 
@@ -86,15 +89,36 @@ func TestConnectBySeed(t *testing.T) {
 	}
 }
 
-// A key that the servers don't know is tried for as long as it takes: a server that
-// learns it, as in a rotation, lets the program in without a new start.
+// again starts another server in the place of one.
+func again(t *testing.T, srv *server.Server, public ...string) *server.Server {
+	t.Helper()
+	port := srv.Addr().(*net.TCPAddr).Port
+	srv.Shutdown()
+	srv.WaitForShutdown()
+	return serverFor(t, port, public...)
+}
+
+// until waits for what a connection comes to by itself.
+func until(t *testing.T, what string, done func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !done(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("after 20 s still not: %s", what)
+		}
+	}
+}
+
+const refusal = "NATS_CREDS must name a key that the servers know"
+
+// A key that the servers don't know is tried for as long as it takes, however often
+// it is refused, and the log says so: a server that learns it, as in a rotation, lets
+// the program in without a new start.
 func TestConnectByUnknownSeed(t *testing.T) {
 	seed, public := newKey(t)
 	_, other := newKey(t)
 	srv := serverFor(t, -1, other)
-	port := srv.Addr().String()[strings.LastIndex(srv.Addr().String(), ":")+1:]
 	var log text
-	nc, err := stream.Connect(stream.Remote{Servers: []string{"nats://127.0.0.1:" + port}, Creds: seedFile(t, seed)}, "kgents-test", slog.New(slog.NewTextHandler(&log, nil)))
+	nc, err := stream.Connect(stream.Remote{Servers: []string{srv.ClientURL()}, Creds: seedFile(t, seed)}, "kgents-test", slog.New(slog.NewTextHandler(&log, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,20 +126,91 @@ func TestConnectByUnknownSeed(t *testing.T) {
 	if nc.Status() == nats.CONNECTED {
 		t.Fatal("a key that the server doesn't know was let in")
 	}
-	srv.Shutdown()
-	srv.WaitForShutdown()
-	number := 0
-	for _, digit := range port {
-		number = number*10 + int(digit-'0')
-	}
-	serverFor(t, number, public)
-	for deadline := time.Now().Add(20 * time.Second); nc.Status() != nats.CONNECTED; time.Sleep(10 * time.Millisecond) {
-		if time.Now().After(deadline) {
-			t.Fatalf("not connected after 20 s: %v", nc.Status())
-		}
+	until(t, "the log says what to do", func() bool { return strings.Contains(log.String(), refusal) })
+	srv = again(t, srv, public)
+	until(t, "connected", nc.IsConnected)
+
+	// Taken away while it is connected, and given back.
+	srv = again(t, srv, other)
+	until(t, "the log says it again", func() bool { return strings.Count(log.String(), refusal) == 2 })
+	again(t, srv, public)
+	until(t, "connected again", nc.IsConnected)
+	if n := strings.Count(log.String(), refusal); n != 2 {
+		t.Errorf("the log says what to do %d times, want once for each time without a connection:\n%s", n, &log)
 	}
 	if strings.Contains(log.String(), seed) {
 		t.Error("the seed is in the log")
+	}
+}
+
+// A rotation as a deployment sees it: a program keeps its key when the file gets
+// another one, a new start takes the new one, and then the old one can go.
+func TestConnectAfterRotation(t *testing.T) {
+	oldSeed, oldKey := newKey(t)
+	newSeed, newKey := newKey(t)
+	path := seedFile(t, oldSeed)
+	srv := serverFor(t, -1, oldKey)
+	start := func() *nats.Conn {
+		nc, err := stream.Connect(stream.Remote{Servers: []string{srv.ClientURL()}, Creds: path}, "kgents-test", slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		until(t, "connected", nc.IsConnected)
+		return nc
+	}
+	first := start()
+	if err := os.WriteFile(path, []byte(newSeed), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	was := first.Stats().Reconnects
+	srv = again(t, srv, newKey, oldKey)
+	until(t, "the running program is back with its old key", func() bool { return first.IsConnected() && first.Stats().Reconnects > was })
+	second := start()
+	first.Close()
+	was = second.Stats().Reconnects
+	srv = again(t, srv, newKey)
+	until(t, "the new start is back without the old key", func() bool { return second.IsConnected() && second.Stats().Reconnects > was })
+}
+
+// A server of another CA is not spoken to, and the log says where to look.
+func TestConnectUntrusted(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := secrets.Init(dir, "test"); err != nil {
+		t.Fatal(err)
+	}
+	other := t.TempDir()
+	if _, err := secrets.Init(other, "test"); err != nil {
+		t.Fatal(err)
+	}
+	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "nats/tls.crt"), filepath.Join(dir, "nats/tls.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true, TLS: true, TLSTimeout: 5, TLSConfig: &tls.Config{Certificates: []tls.Certificate{pair}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
+	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
+	if !srv.ReadyForConnections(10 * time.Second) {
+		t.Fatal("no server")
+	}
+	for ca, trusted := range map[string]bool{dir: true, other: false} {
+		var log text
+		nc, err := stream.Connect(stream.Remote{Servers: []string{srv.ClientURL()}, TLSCA: filepath.Join(ca, "nats/ca.crt")}, "kgents-test", slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(nc.Close)
+		if trusted {
+			until(t, "connected", nc.IsConnected)
+			continue
+		}
+		until(t, "the log says what to do", func() bool { return strings.Contains(log.String(), "check NATS_SERVERS, NATS_TLS_CA") })
+		if nc.IsConnected() {
+			t.Error("connected to a server of another CA")
+		}
 	}
 }
 
