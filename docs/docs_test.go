@@ -103,7 +103,7 @@ func TestLinks(t *testing.T) {
 	}
 }
 
-var makeCommand = regexp.MustCompile(`(?m)\bmake ([a-z][a-z-]*)`)
+var makeCommand = regexp.MustCompile(`(?m)\bmake ([a-z][a-z0-9-]*)`)
 
 // Every `make` target that a document names is in the Makefile.
 func TestMakeTargets(t *testing.T) {
@@ -112,7 +112,7 @@ func TestMakeTargets(t *testing.T) {
 		t.Fatal(err)
 	}
 	targets := map[string]bool{}
-	for _, m := range regexp.MustCompile(`(?m)^([a-z][a-z-]*):`).FindAllStringSubmatch(string(b), -1) {
+	for _, m := range regexp.MustCompile(`(?m)^([a-z][a-z0-9-]*):`).FindAllStringSubmatch(string(b), -1) {
 		targets[m[1]] = true
 	}
 	code := regexp.MustCompile("(?s)```sh.*?```|`[^`\n]+`")
