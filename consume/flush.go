@@ -119,6 +119,7 @@ func (s *Sink) deliver(ctx context.Context, body []byte, events int) (refusal *m
 		if err == nil {
 			telemetry.Observe(ctx, s.metrics.latency, time.Since(start).Seconds())
 			s.metrics.sent.Add(float64(events))
+			s.metrics.canaries.taken(body, time.Now())
 			s.status.taken(time.Now())
 			return nil, nil
 		}

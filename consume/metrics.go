@@ -7,10 +7,12 @@ type metrics struct {
 	sent             prometheus.Counter
 	errors, dead     *prometheus.CounterVec
 	latency, metered prometheus.Histogram
+	canaries         canaries
 }
 
 func newMetrics(reg prometheus.Registerer) *metrics {
 	m := &metrics{
+		canaries: newCanaries(reg),
 		buffered: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "kgents_openmeter_events_buffered",
 			Help: "Events that were pulled from the stream and wait for the meter.",

@@ -84,6 +84,7 @@ func Open(c Config) (*Spool, error) {
 	c.Registerer.MustRegister(s.damage,
 		gauge("kgents_nats_fallback_queue_depth", "Events on local disk that wait for NATS.", func() float64 { return float64(s.Status().Events) }),
 		gauge("kgents_nats_fallback_queue_bytes", "Size of the segments on local disk.", func() float64 { return float64(s.Status().Bytes) }),
+		gauge("kgents_nats_fallback_limit_bytes", "Size at which the local disk's queue is full, SPOOL_MAX_BYTES.", func() float64 { return float64(c.MaxBytes) }),
 		gauge("kgents_nats_fallback_oldest_age_seconds", "Age of the oldest event on local disk; 0 with none.", func() float64 {
 			if oldest := s.Status().Oldest; !oldest.IsZero() {
 				return max(0, time.Since(oldest).Seconds())
