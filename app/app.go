@@ -71,6 +71,7 @@ type App struct {
 	nats       *nats.Conn
 	js         jetstream.JetStream
 	streams    stream.Config
+	storeLimit int64         // of all streams of the embedded server; 0 with another
 	ensuring   chan struct{} // held while streams and consumer are made
 	meter      *meter.Client
 	meterURL   string
@@ -79,6 +80,7 @@ type App struct {
 	publisher  *publish.Publisher
 	spool      *spool.Spool    // nil without one
 	identities *fallback.Store // nil without Redis
+	redis      *redis.Store    // which identities closes; nil without Redis
 	edge       *receive.Edge
 	sink       *consume.Sink
 	reconciler *reconcile.Service // of the roles with a sink
@@ -215,6 +217,7 @@ func (a *App) startNATS(ctx context.Context) error {
 		return fmt.Errorf("%w; its data is in %s", err, dir)
 	}
 	a.onStop(server.Stop)
+	a.storeLimit = server.MaxBytes()
 	nc, err := server.Connect(name, a.log)
 	if err != nil {
 		return err
@@ -420,6 +423,7 @@ func (a *App) openIdentities() (admit.Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("REDIS_URL: %w", err)
 	}
+	a.redis = shared
 	a.identities = fallback.New(shared, a.log, a.reg)
 	return a.identities, nil
 }

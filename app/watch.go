@@ -11,11 +11,11 @@ import (
 	"github.com/kgents/kgents/stream"
 )
 
-// How often NATS is looked at, every which time the meter too, and how long a look
-// may take.
+// How often the stream of events is looked at, every which time the meter, Redis, the
+// dead letters and certificates too, and how long a look may take.
 const (
 	watchEvery   = time.Second
-	meterEvery   = 5
+	othersEvery  = 5
 	watchTimeout = 3 * time.Second
 )
 
@@ -23,6 +23,10 @@ const (
 // answer from memory however slow a dependency is.
 type watch struct {
 	app *App
+
+	jetstream    *jetstreamWatch
+	certificates *certificateWatch
+	redis        *redisWatch // nil without Redis
 
 	mu      sync.Mutex
 	seen    time.Time // of the last look
@@ -38,6 +42,15 @@ func (a *App) startWatch() {
 	w := &watch{app: a}
 	a.watch = w
 	a.reg.MustRegister(w)
+	if a.js != nil {
+		w.jetstream = &jetstreamWatch{app: a, limit: a.storeLimit, limited: a.storeLimit > 0}
+		w.certificates = &certificateWatch{nats: a.nats, clientFile: a.config.NATSTLSCert}
+		a.reg.MustRegister(w.jetstream, w.certificates)
+	}
+	if a.redis != nil {
+		w.redis = &redisWatch{store: a.redis}
+		a.reg.MustRegister(w.redis)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -45,7 +58,7 @@ func (a *App) startWatch() {
 		tick := time.NewTicker(watchEvery)
 		defer tick.Stop()
 		for n := 0; ; n++ {
-			w.look(ctx, n%meterEvery == 0)
+			w.look(ctx, n)
 			select {
 			case <-ctx.Done():
 				return
@@ -56,15 +69,28 @@ func (a *App) startWatch() {
 	a.onStop(func() { cancel(); <-done })
 }
 
-func (w *watch) look(ctx context.Context, meterToo bool) {
+// look is the n-th.
+func (w *watch) look(ctx context.Context, n int) {
 	ctx, cancel := context.WithTimeout(ctx, watchTimeout)
 	defer cancel()
 	var looks sync.WaitGroup
+	others := n%othersEvery == 0
 	if w.app.js != nil {
 		looks.Go(func() { w.lookAtNATS(ctx) })
+		if others {
+			looks.Go(w.certificates.look)
+			looks.Go(func() { w.jetstream.lookAtDead(ctx) })
+		}
+		if n%noteEvery == 0 {
+			looks.Go(func() { w.jetstream.lookAtBackup(ctx) })
+			looks.Go(func() { w.jetstream.lookAtLimit(ctx, n) })
+		}
 	}
-	if w.app.meter != nil && meterToo {
+	if w.app.meter != nil && others {
 		looks.Go(func() { w.lookAtMeter(ctx) })
+	}
+	if w.redis != nil && others {
+		looks.Go(func() { w.redis.look(ctx) })
 	}
 	looks.Wait()
 	w.mu.Lock()
@@ -80,10 +106,14 @@ func (w *watch) lookAtNATS(ctx context.Context) {
 		_, err := w.app.ensure(ctx)
 		ensured = err == nil
 	}
-	backlog, err := stream.ReadBacklog(ctx, w.app.js, w.app.streams)
+	state, err := stream.ReadState(ctx, w.app.js, w.app.streams)
+	w.jetstream.saw(state)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.ensured, w.known, w.backlog, w.age = ensured, err == nil, backlog, backlog.Age(time.Now())
+	w.ensured, w.known = ensured, err == nil
+	if w.known {
+		w.backlog, w.age = *state.Backlog, state.Backlog.Age(time.Now())
+	}
 }
 
 func (w *watch) lookAtMeter(ctx context.Context) {

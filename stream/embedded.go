@@ -64,6 +64,15 @@ func (e *Embedded) Connect(name string, log *slog.Logger) (*nats.Conn, error) {
 	)...)
 }
 
+// MaxBytes is how much all streams together may take on disk. The server has
+// chosen it by what was free when it started.
+func (e *Embedded) MaxBytes() int64 {
+	if c := e.srv.JetStreamConfig(); c != nil {
+		return max(0, c.MaxStore)
+	}
+	return 0
+}
+
 // Stop ends the server and waits until its files are closed.
 func (e *Embedded) Stop() {
 	e.srv.Shutdown()
