@@ -37,7 +37,7 @@ func flushed(t *testing.T, f *fakeMeter, messages ...*message) (spans []string, 
 		for _, a := range span.Attributes() {
 			switch a.Key {
 			case "cloudevents.event_id", reasonKey, "messaging.batch.message_count":
-				line += " " + a.Value.Emit()
+				line += " " + a.Value.String()
 			}
 		}
 		for _, e := range span.Events() {

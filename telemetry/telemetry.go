@@ -1,6 +1,7 @@
-// Package telemetry makes the logger and the metrics registry that the rest of
-// the program is given. It holds no globals and depends on nothing that could be
-// away.
+// Package telemetry makes the logger, the metrics registry and the tracer that the
+// rest of the program is given. It holds no globals. Only traces depend on
+// something that can be away, the OTLP receiver: then they are dropped, and nobody
+// waits for them.
 package telemetry
 
 import (
