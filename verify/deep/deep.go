@@ -6,7 +6,7 @@
 // it isn't configured, allowed or reachable from here, is unknown and says what to
 // set; unknown is never a pass. It changes nothing but for two canaries, which
 // have a subject of their own, so that runs at the same time don't count each
-// other's.
+// other's, and three more for a pod whose circuit is half open.
 //
 // Each look has a deadline of its own within that of the context, and what is
 // independent runs side by side: with any dependency away the report still comes,
@@ -113,6 +113,7 @@ func Run(ctx context.Context, c Config) Report {
 	first.Go(func() { canary = sendCanary(ctx, c.Target) })
 	first.Go(func() { b = backlogLine(ctx, c.Target) })
 	first.Wait()
+	tryCircuits(ctx, c, canary, &k)
 
 	var (
 		duplicate, redis Line

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -19,7 +20,12 @@ import (
 // stub is a pod that says what it is told to of its health.
 func stub(t *testing.T, addr, health string) {
 	t.Helper()
-	s := &http.Server{Addr: addr, Handler: http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(health)) })}
+	serve(t, addr, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(health)) })
+}
+
+func serve(t *testing.T, addr string, h http.HandlerFunc) {
+	t.Helper()
+	s := &http.Server{Addr: addr, Handler: h}
 	done := make(chan struct{})
 	go func() { defer close(done); _ = s.ListenAndServe() }()
 	t.Cleanup(func() { s.Close(); <-done })
@@ -105,6 +111,23 @@ func TestRun(t *testing.T) {
 		k.set(func() { k.pods[apiName] = append(k.pods[apiName], "127.0.0.6") })
 		defer k.set(func() { k.pods[apiName] = k.pods[apiName][:2] })
 		until(t, map[string]Verdict{checkAPI: Fail, checkDuplicate: Fail})
+	})
+	t.Run("a pod that has had no traffic since its circuit opened", func(t *testing.T) {
+		var events atomic.Int32
+		serve(t, "127.0.0.8:"+p, func(w http.ResponseWriter, r *http.Request) {
+			switch {
+			case r.Method == http.MethodPost:
+				events.Add(1)
+				w.WriteHeader(http.StatusNoContent)
+			case events.Load() < 3:
+				_, _ = w.Write([]byte(`{"nats":{"status":"healthy","circuit":"half_open"},"redis":{"status":"healthy"}}`))
+			default:
+				_, _ = w.Write([]byte(`{"nats":{"status":"healthy","circuit":"closed"},"redis":{"status":"healthy"}}`))
+			}
+		})
+		k.set(func() { k.pods[apiName] = append(k.pods[apiName], "127.0.0.8") })
+		defer k.set(func() { k.pods[apiName] = k.pods[apiName][:2] })
+		until(t, map[string]Verdict{"others": Pass})
 	})
 	t.Run("a sink whose meter is away", func(t *testing.T) {
 		stub(t, "127.0.0.7:"+p, `{"nats":{"status":"healthy"},"openmeter":{"status":"degraded"}}`)

@@ -202,7 +202,7 @@ func apiLine(k kubernetes) Line {
 			return p
 		}
 		if h.NATS.Circuit != "closed" {
-			return fmt.Sprintf("the circuit is %q", h.NATS.Circuit)
+			return detailed(fmt.Sprintf("the circuit is %q", h.NATS.Circuit), h.NATS.Detail)
 		}
 		return ""
 	})
