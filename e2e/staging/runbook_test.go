@@ -16,7 +16,7 @@ const runbook = root + "/docs/saas/runbook.md"
 
 var (
 	headings = regexp.MustCompile(`(?m)^#+ (.+)$`)
-	blocks   = regexp.MustCompile("(?s)```sh\n(.*?)```")
+	blocks   = regexp.MustCompile("(?s)```sh(?: cluster)?\n(.*?)```")
 )
 
 // commands are the blocks of commands of a section of the runbook.
