@@ -142,8 +142,13 @@ var (
 
 // Describe implements prometheus.Collector.
 func (w *watch) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{backlogMessages, backlogAge, natsUp, meterUp} {
-		out <- d
+	if w.app.nats != nil {
+		out <- backlogMessages
+		out <- backlogAge
+		out <- natsUp
+	}
+	if w.app.meter != nil {
+		out <- meterUp
 	}
 }
 
