@@ -17,6 +17,7 @@ func appliedTwice(c *cluster) {
 		return c.kubectl("get", "statefulsets,deployments,services,configmaps,secrets,networkpolicies,poddisruptionbudgets,horizontalpodautoscalers,ingresses,cronjobs,roles,rolebindings,serviceaccounts,limitranges,resourcequotas",
 			"-o", `jsonpath={range .items[*]}{.kind}/{.metadata.name} {.metadata.generation}{"\n"}{end}`)
 	}
+	c.run("kubectl", "apply", "-k", root+"/infra/k8s/.deploy/staging") // with -keep, whoever was here before may have left something
 	before := generations()
 	c.run("kubectl", "apply", "-k", root+"/infra/k8s/.deploy/staging")
 	if after := generations(); after != before {
