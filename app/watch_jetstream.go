@@ -67,7 +67,7 @@ func (w *jetstreamWatch) lookAtDead(ctx context.Context) {
 	i, err := stream.ReadInfo(ctx, w.app.js, w.app.streams.DeadName())
 	if err == nil {
 		if before == nil || before.Last != i.Last || before.Messages != i.Messages {
-			newest, err = stream.ReadNewest(ctx, w.app.js, w.app.streams.DeadName())
+			newest, err = stream.ReadNewestDead(ctx, w.app.js, w.app.streams)
 		}
 		if err == nil {
 			now.info = &i

@@ -101,14 +101,15 @@ func ReadState(ctx context.Context, js jetstream.JetStream, c Config) (s State, 
 	return s, nil
 }
 
-// ReadNewest is when the newest message that a stream still has was stored. It is
+// ReadNewestDead is when the newest dead letter that is still there was stored. It is
 // zero without one.
-func ReadNewest(ctx context.Context, js jetstream.JetStream, name string) (time.Time, error) {
-	s, err := js.Stream(ctx, name)
+func ReadNewestDead(ctx context.Context, js jetstream.JetStream, c Config) (time.Time, error) {
+	s, err := js.Stream(ctx, c.DeadName())
 	if err != nil {
 		return time.Time{}, err
 	}
-	msg, err := s.GetLastMsgForSubject(ctx, ">")
+	// Asked for ">", nats-server 2.15.2 finds nothing once the last message is gone.
+	msg, err := s.GetLastMsgForSubject(ctx, c.DeadSubject(">"))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return time.Time{}, nil
 	}
