@@ -10,7 +10,8 @@ import (
 )
 
 // redisWatch is what Redis says of itself, every fifth look. While it is away only
-// `kgents_redis_up` is there, and is 0.
+// `kgents_redis_up` is there, and is 0. A user without the right to INFO gets that and
+// the ping.
 type redisWatch struct {
 	store *redis.Store
 
@@ -36,21 +37,21 @@ var (
 	redisPing = prometheus.NewDesc("kgents_redis_ping_seconds",
 		"Time of the last small write to Redis. Absent while it is away.", nil, nil)
 	redisMaster = prometheus.NewDesc("kgents_redis_master",
-		"1 if this Redis is a master, 0 if a replica. Absent while it is away, as are all kgents_redis_ that follow, and for a user without the right to INFO.", nil, nil)
+		"1 if this Redis is a master, 0 if a replica. Absent while it is away.", nil, nil)
 	redisUsed = prometheus.NewDesc("kgents_redis_memory_used_bytes",
-		"Memory that Redis uses.", nil, nil)
+		"Memory that Redis uses. Absent while it is away.", nil, nil)
 	redisMax = prometheus.NewDesc("kgents_redis_memory_limit_bytes",
-		"Memory that Redis may use (maxmemory). Absent without a limit.", nil, nil)
+		"Memory that Redis may use (maxmemory). Absent without a limit, and while it is away.", nil, nil)
 	redisEvicted = prometheus.NewDesc("kgents_redis_evicted_keys_total",
 		"Keys that Redis gave up for lack of memory since it was started. Each may be an identity that is forgotten too early.", nil, nil)
 	redisClients = prometheus.NewDesc("kgents_redis_connected_clients",
-		"Connections to Redis, of all programs.", nil, nil)
+		"Connections to Redis, of all programs. Absent while it is away.", nil, nil)
 	redisLoading = prometheus.NewDesc("kgents_redis_loading",
-		"1 while Redis reads its data from disk.", nil, nil)
+		"1 while Redis reads its data from disk. Absent while it is away.", nil, nil)
 	redisAppendOnly = prometheus.NewDesc("kgents_redis_aof_enabled",
 		"1 if Redis writes to its append-only file, so that a restart forgets nothing but the last second.", nil, nil)
 	redisWriteOK = prometheus.NewDesc("kgents_redis_aof_last_write_ok",
-		"1 if the last write to the append-only file went well.", nil, nil)
+		"1 if the last write to the append-only file went well. Absent while it is away.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.

@@ -99,6 +99,15 @@ func TestStreamThereAndBack(t *testing.T) {
 	if code, out, stderr = kgents(t, "stream", "backup", third); code != 0 || !strings.Contains(out, "kgent-events-dead") {
 		t.Errorf("code %d, %s%s", code, out, stderr)
 	}
+	m, err := backup.ReadManifest(third)
+	if err != nil {
+		t.Fatal(err)
+	}
+	o = offline(t, config.Config{NATSServers: []string{os.Getenv("NATS_SERVERS")}})
+	defer o.Close()
+	if at, err := backup.Last(t.Context(), o.JetStream, o.Streams); err != nil || !at.Equal(m.Began) {
+		t.Errorf("the servers know of a backup of %v (%v), want %v", at, err, m.Began)
+	}
 }
 
 // Damage is an exit code of 1 and the file's name, and nothing is made of it.
