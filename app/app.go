@@ -14,6 +14,7 @@ package app
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -70,6 +71,7 @@ type App struct {
 
 	nats       *nats.Conn
 	js         jetstream.JetStream
+	shown      atomic.Pointer[tls.ConnectionState] // by the NATS server of the last handshake; nil without TLS
 	streams    stream.Config
 	storeLimit int64         // of all streams of the embedded server; 0 with another
 	ensuring   chan struct{} // held while streams and consumer are made
@@ -205,6 +207,7 @@ func (a *App) startNATS(ctx context.Context) error {
 		nc, err := stream.Connect(stream.Remote{
 			Servers: a.config.NATSServers, Creds: a.config.NATSCreds,
 			TLSCA: a.config.NATSTLSCA, TLSCert: a.config.NATSTLSCert, TLSKey: a.config.NATSTLSKey,
+			Shown: func(state tls.ConnectionState) { a.shown.Store(&state) },
 		}, name, a.log)
 		if err != nil {
 			return err

@@ -44,7 +44,7 @@ func (a *App) startWatch() {
 	a.reg.MustRegister(w)
 	if a.js != nil {
 		w.jetstream = &jetstreamWatch{app: a, limit: a.storeLimit, limited: a.storeLimit > 0}
-		w.certificates = &certificateWatch{nats: a.nats, clientFile: a.config.NATSTLSCert}
+		w.certificates = &certificateWatch{app: a}
 		a.reg.MustRegister(w.jetstream, w.certificates)
 	}
 	if a.redis != nil {

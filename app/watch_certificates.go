@@ -24,16 +24,15 @@ const (
 // the next connection, so after a server's restart. It stays while the servers are
 // away, since an expired certificate is what keeps us from them.
 type certificateWatch struct {
-	nats       *nats.Conn
-	clientFile string // empty without one
+	app *App
 
 	mu    sync.Mutex
 	until map[string]time.Time
 }
 
 func (w *certificateWatch) look() {
-	server, known := shown(w.nats)
-	client, readable := expiryOfFile(w.clientFile)
+	server, known := w.app.shownExpiry()
+	client, readable := expiryOfFile(w.app.config.NATSTLSCert)
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.until == nil {
@@ -47,16 +46,18 @@ func (w *certificateWatch) look() {
 	}
 }
 
-// shown is when the certificate that a server showed expires, or the first of those
-// by which we trust it. It is not known without TLS and before a first handshake.
-func shown(nc *nats.Conn) (time.Time, bool) {
-	state, err := nc.TLSConnectionState()
-	if err == nil {
-		return expiry(state)
+// shownExpiry is when the certificate that a server showed expires, or the first of
+// those by which we trust it. It is not known without TLS and before a handshake.
+// The connection itself is not asked: in nats.go 1.55.0 that is a data race.
+func (a *App) shownExpiry() (time.Time, bool) {
+	if a.nats.Status() != nats.CONNECTED {
+		// An expired certificate ends the handshake before there is a connection.
+		if bad, ok := errors.AsType[*tls.CertificateVerificationError](a.nats.LastError()); ok {
+			return earliest(bad.UnverifiedCertificates)
+		}
 	}
-	// An expired certificate ends the handshake before there is a connection.
-	if bad, ok := errors.AsType[*tls.CertificateVerificationError](nc.LastError()); ok {
-		return earliest(bad.UnverifiedCertificates)
+	if state := a.shown.Load(); state != nil {
+		return expiry(*state)
 	}
 	return time.Time{}, false
 }

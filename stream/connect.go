@@ -19,6 +19,10 @@ type Remote struct {
 	Servers                []string
 	Creds                  string // path of a credentials file, or of an NKey's seed
 	TLSCA, TLSCert, TLSKey string // paths
+
+	// Shown is told of each handshake by TLS that went well, if it is not nil. It is
+	// called from any goroutine and must return at once.
+	Shown func(tls.ConnectionState)
 }
 
 // Connect returns a connection that is made in the background and kept for
@@ -40,6 +44,15 @@ func Connect(r Remote, name string, log *slog.Logger) (*nats.Conn, error) {
 	}
 	if r.TLSCert != "" {
 		opts = append(opts, nats.ClientCert(r.TLSCert, r.TLSKey))
+	}
+	if r.Shown != nil {
+		opts = append(opts, func(o *nats.Options) error {
+			if o.TLSConfig == nil {
+				o.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+			}
+			o.TLSConfig.VerifyConnection = func(state tls.ConnectionState) error { r.Shown(state); return nil }
+			return nil
+		})
 	}
 	var conn atomic.Pointer[nats.Conn]
 	opts = append(opts, nats.CustomReconnectDelay(func(attempts int) time.Duration {
