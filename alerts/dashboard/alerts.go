@@ -1,7 +1,6 @@
 package dashboard
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"strings"
@@ -56,9 +55,7 @@ func firing(matchers ...string) string {
 func (p picture) alerts(names ...string) picture {
 	p.Description += " " + noun(names) + ": " + strings.Join(names, ", ") + "."
 	for _, name := range names {
-		p.Links = append(p.Links, Link{
-			Title: "Runbook: " + name, URL: runbook + "#" + cmp.Or(anchors[name], "alerts"), TargetBlank: true,
-		})
+		p.Links = append(p.Links, link("Runbook: "+name, runbook+"#"+anchors[name]))
 	}
 	return p
 }

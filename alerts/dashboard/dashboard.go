@@ -50,8 +50,7 @@ func New() Dashboard {
 		Templating:    Templating{List: variables()},
 		Annotations:   Annotations{List: annotations()},
 		Links: []Link{
-			{Title: "Runbook", Type: "link", Icon: "doc", URL: runbook, TargetBlank: true, Tags: []string{}},
-			{Title: "Service levels", Type: "link", Icon: "doc", URL: repository + "docs/saas/slo.md", TargetBlank: true, Tags: []string{}},
+			link("Runbook", runbook), link("Service levels", repository+"docs/saas/slo.md"),
 		},
 		Panels: arrange(rows()),
 	}
@@ -70,7 +69,7 @@ func variables() []Variable {
 	label := func(name, title, query, all string) Variable {
 		return Variable{
 			Name: name, Label: title, Type: "query", Datasource: &prometheus,
-			Definition: query, Query: VariableQuery{Query: query, RefID: "variable-" + name, QryType: 1},
+			Query:   VariableQuery{Query: query, RefID: "variable-" + name, QryType: 1},
 			Refresh: onTimeRange, Sort: alphabetical, Multi: true, IncludeAll: true, AllValue: all,
 			Current: &Choice{Text: []string{"All"}, Value: []string{"$__all"}},
 		}

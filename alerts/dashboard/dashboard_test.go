@@ -88,6 +88,9 @@ func TestGrid(t *testing.T) {
 	}
 }
 
+// units are those that we use of Grafana's.
+var units = []string{"none", "short", "s", "bytes", "percentunit", "reqps", "ops", "cps", "cpm"}
+
 var kinds = []string{"timeseries", "stat", "bargauge", "state-timeline", "heatmap"}
 
 // Every panel says what it shows, in which unit, and from where on it is bad.
@@ -101,8 +104,8 @@ func TestPanels(t *testing.T) {
 			if len(p.Description) < 40 || !strings.HasSuffix(p.Description, ".") {
 				t.Errorf("description %q", p.Description)
 			}
-			if p.FieldConfig.Defaults.Unit == "" {
-				t.Error("no unit")
+			if !slices.Contains(units, p.FieldConfig.Defaults.Unit) {
+				t.Errorf("unit %q", p.FieldConfig.Defaults.Unit)
 			}
 			if p.Datasource == nil || p.Datasource.UID != "${datasource}" {
 				t.Errorf("data source %+v", p.Datasource)
@@ -170,6 +173,9 @@ func ruled(t *testing.T) map[string]string {
 	out := map[string]string{}
 	for r := range file.Alerts() {
 		out[r.Alert] = r.Annotations["runbook_url"]
+		if place := "/d/" + dashboard.UID + "/kgents"; !strings.HasSuffix(r.Annotations["dashboard_url"], place) {
+			t.Errorf("%s leads to the dashboard %q, which is at %s", r.Alert, r.Annotations["dashboard_url"], place)
+		}
 	}
 	return out
 }

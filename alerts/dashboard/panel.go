@@ -115,6 +115,7 @@ func numbers(w int, title, description, unit string, queries ...query) picture {
 	p.Options = object{
 		"reduceOptions": object{"calcs": []string{"lastNotNull"}, "fields": "", "values": false},
 		"orientation":   "auto", "textMode": "auto", "colorMode": "background", "graphMode": "none", "justifyMode": "auto", "wideLayout": true,
+		"showPercentChange": false,
 	}
 	return p
 }
@@ -136,10 +137,10 @@ func timeline(w int, title, description string, words map[string]Word, queries .
 	p := draw("state-timeline", w, tall, title, description, "none", queries)
 	p.FieldConfig.Defaults.Color.Mode = "thresholds"
 	p.FieldConfig.Defaults.Mappings = []Mapping{{Type: "value", Options: words}}
-	p.FieldConfig.Defaults.Custom = object{"fillOpacity": 70, "lineWidth": 0, "spanNulls": false, "insertNulls": false}
+	p.FieldConfig.Defaults.Custom = object{"fillOpacity": 70, "lineWidth": 0}
 	p.Options = object{
 		"mergeValues": true, "showValue": "auto", "alignValue": "left", "rowHeight": 0.8,
-		"legend":  object{"displayMode": "list", "placement": "bottom", "showLegend": true},
+		"legend":  object{"displayMode": "list", "placement": "bottom", "showLegend": true, "calcs": []string{}},
 		"tooltip": object{"mode": "single", "sort": "none"},
 	}
 	return p

@@ -40,8 +40,8 @@ func money() row {
 		graph(12, "Payments received and failed", "Payments a minute whose event is durable."+amounts,
 			"cpm", q(`60 * sum(rate(kgents_stripe_webhooks_processed_total{@,type="invoice.paid"}[$__rate_interval])) or vector(0)`, "received"),
 			q(`60 * sum(rate(kgents_stripe_webhooks_processed_total{@,type="invoice.payment_failed"}[$__rate_interval])) or vector(0)`, "failed")),
-		graph(12, "Webhooks with a good signature", "What Stripe sends, by type, and what of it is no event of a meter and is answered without being kept ('skipped').",
+		graph(12, "Webhooks with a good signature", "What Stripe sends, by type. What of it is no event of a meter is answered without being kept: 'skipped', which is in the types too.",
 			"reqps", q("sum by (type) (rate(kgents_stripe_webhooks_received_total{@}[$__rate_interval]))", "{{type}}"),
-			q("sum by (reason) (rate(kgents_stripe_webhooks_skipped_total{@}[$__rate_interval]))", "skipped: {{reason}}")).stacked(),
+			q("sum by (reason) (rate(kgents_stripe_webhooks_skipped_total{@}[$__rate_interval]))", "skipped: {{reason}}")),
 	}}
 }

@@ -71,7 +71,7 @@ func levels() row {
 
 func saturation() row {
 	return row{"Saturation: how full it is", []picture{
-		bars(8, "Full", "The fullest of each: at 100 % the stream and the spool refuse events, Redis gives up identities, requests are answered 503, and a process can't open connections.",
+		bars(8, "Full", "The fullest of each: at 100 % the stream and the spool refuse events, Redis takes no identities or gives up old ones, requests are answered 503, and a process can't open connections.",
 			"percentunit",
 			q("max(kgents_nats_stream_bytes{@} / kgents_nats_stream_limit_bytes{@})", "stream"),
 			q("max(kgents_nats_fallback_queue_bytes{@} / kgents_nats_fallback_limit_bytes{@})", "spool"),
@@ -83,7 +83,7 @@ func saturation() row {
 			"short", q("max by (namespace, instance) (kgents_api_requests_in_flight{@})", "{{instance}}")).steps(green, from(4096, red)).alerts("EventsNotDurable"),
 		graph(8, "Connections and files", "Open files of each process, nearly all of them connections, and connections to Redis of all programs together.",
 			"short", q("max by (namespace, job, instance) (process_open_fds{@})", "{{instance}}"), q("max by (namespace) (kgents_redis_connected_clients{@})", "Redis clients")),
-		graph(8, "Memory", "Resident memory of each process. The deployment's limits are in docs/saas/deployment.md.",
+		graph(8, "Memory", "Resident memory of each process. One that passes its container's limit is killed and started again; what it had acknowledged is durable.",
 			"bytes", q("max by (namespace, job, instance) (process_resident_memory_bytes{@})", "{{job}} {{instance}}")),
 		graph(8, "CPU", "Cores that each process uses. More than its limit allows it can't have: then everything takes longer.",
 			"none", q("max by (namespace, job, instance) (rate(process_cpu_seconds_total{@}[$__rate_interval]))", "{{job}} {{instance}}")),
