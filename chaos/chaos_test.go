@@ -8,14 +8,14 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/kgents/kgents/chaos/world"
 )
 
 var (
@@ -32,17 +32,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	programs.kgents, programs.nats = filepath.Join(dir, "kgents"), filepath.Join(dir, "nats-server")
-	for _, args := range [][]string{
-		{"build", "-tags", "failpoints", "-o", programs.kgents, "github.com/kgents/kgents/cmd/kgents"},
-		{"build", "-modfile", "../tools/go.mod", "-o", programs.nats, "github.com/nats-io/nats-server/v2"},
-	} {
-		build := exec.Command("go", args...)
-		build.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := build.CombinedOutput(); err != nil {
-			fmt.Fprintf(os.Stderr, "go %s: %v\n%s", strings.Join(args, " "), err, out)
-			os.Exit(1)
-		}
+	if err := world.Build(dir, ".."); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 	code := m.Run()
 	os.RemoveAll(dir)
@@ -98,17 +90,17 @@ func TestChaos(t *testing.T) {
 // round runs one fault under load.
 func round(t *testing.T, row row, seed uint64) result {
 	r := rand.New(rand.NewPCG(seed, 0))
-	var o options
+	var o world.Options
 	if row.setup != nil {
 		row.setup(t, &o)
 	}
-	w := newWorld(t, o)
+	w := world.New(t, o)
 	load := newLedger(w, seed)
 	time.Sleep(time.Duration(200+r.IntN(500)) * time.Millisecond)
 
 	row.harm(w, r)
 	if row.truth != nil {
-		w.eventually("health tells of the fault", 30*time.Second, func() bool { return row.truth(w) })
+		w.Eventually("health tells of the fault", 30*time.Second, func() bool { return row.truth(w) })
 	}
 	if row.heal != nil {
 		row.heal(w)
@@ -116,14 +108,14 @@ func round(t *testing.T, row row, seed uint64) result {
 	healed := time.Now()
 	time.Sleep(500 * time.Millisecond)
 	load.finish()
-	w.eventually(fmt.Sprintf("everything acknowledged is counted (%d missing)", load.missing()), 2*recovery, func() bool { return load.missing() == 0 })
+	w.Eventually(fmt.Sprintf("everything acknowledged is counted (%d missing)", load.missing()), 2*recovery, func() bool { return load.missing() == 0 })
 	res := result{row: row.name, events: load.events.Load(), sent: load.sent.Load(), refusals: load.refusals.Load(), recovered: time.Since(healed)}
-	w.eventually("health says that all is well", 2*recovery, func() bool {
-		for _, p := range append(w.apis, w.sinks...) {
-			if p.address() == "" {
+	w.Eventually("health says that all is well", 2*recovery, func() bool {
+		for _, p := range append(w.APIs, w.Sinks...) {
+			if p.Address() == "" {
 				continue // killed for good
 			}
-			if s, ok := p.health(); !ok || s.Status != "ok" || s.Backlog.Messages != 0 || s.NATS.Spooled != 0 {
+			if s, ok := p.Health(); !ok || s.Status != "ok" || s.Backlog.Messages != 0 || s.NATS.Spooled != 0 {
 				return false
 			}
 		}

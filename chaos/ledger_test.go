@@ -14,14 +14,13 @@ import (
 	"time"
 
 	"github.com/stripe/stripe-go/v85/webhook"
-)
 
-// poison is the id of an event that the meter refuses.
-const poison = "poison"
+	"github.com/kgents/kgents/chaos/world"
+)
 
 // ledger drives load and keeps account of it.
 type ledger struct {
-	w    *world
+	w    *world.World
 	stop chan struct{}
 	wg   sync.WaitGroup
 
@@ -41,7 +40,7 @@ type request struct {
 	bad    bool // answered 400
 }
 
-func newLedger(w *world, seed uint64) *ledger {
+func newLedger(w *world.World, seed uint64) *ledger {
 	l := &ledger{w: w, stop: make(chan struct{}), acked: map[string]string{}, refused: map[string]bool{}}
 	for worker := range 6 {
 		r := rand.New(rand.NewPCG(seed, uint64(worker)))
@@ -97,7 +96,7 @@ func (l *ledger) next(r *rand.Rand, worker, n int) request {
 // deliver sends until the request is answered for good.
 func (l *ledger) deliver(client *http.Client, r *rand.Rand, req request) {
 	for pause := 50 * time.Millisecond; ; pause = min(2*pause, time.Second) {
-		code, err := l.send(client, l.w.apiGates[r.IntN(len(l.w.apiGates))], req)
+		code, err := l.send(client, l.w.APIGates[r.IntN(len(l.w.APIGates))], req)
 		l.sent.Add(1)
 		switch {
 		case err == nil && code < 300 && !req.bad:
@@ -123,16 +122,16 @@ func (l *ledger) deliver(client *http.Client, r *rand.Rand, req request) {
 	}
 }
 
-func (l *ledger) send(client *http.Client, way *gate, req request) (int, error) {
-	r, err := http.NewRequest(http.MethodPost, "http://"+way.addr+req.path, bytes.NewReader(req.body))
+func (l *ledger) send(client *http.Client, way *world.Gate, req request) (int, error) {
+	r, err := http.NewRequest(http.MethodPost, "http://"+way.Addr+req.path, bytes.NewReader(req.body))
 	if err != nil {
 		return 0, err
 	}
 	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Authorization", "Bearer "+apiKey)
+	r.Header.Set("Authorization", "Bearer "+world.APIKey)
 	if req.path == "/webhooks/stripe" {
 		r.Header.Del("Authorization")
-		signed := webhook.GenerateTestSignedPayload(&webhook.UnsignedPayload{Payload: req.body, Secret: webhookSecret})
+		signed := webhook.GenerateTestSignedPayload(&webhook.UnsignedPayload{Payload: req.body, Secret: world.WebhookSecret})
 		r.Header.Set("Stripe-Signature", signed.Header)
 	}
 	resp, err := client.Do(r)
@@ -154,13 +153,13 @@ func (l *ledger) finish() {
 func (l *ledger) missing() (n int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.w.meter.mu.Lock()
-	defer l.w.meter.mu.Unlock()
-	for id := range l.acked {
-		if _, ok := l.w.meter.counted[id]; !ok {
-			n++
+	l.w.Meter.View(func(counted map[string]string) {
+		for id := range l.acked {
+			if _, ok := counted[id]; !ok {
+				n++
+			}
 		}
-	}
+	})
 	return n
 }
 
@@ -170,22 +169,22 @@ type verdict struct{ acked, counted, lost, surplus, changed int }
 func (l *ledger) verdict() (v verdict) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.w.meter.mu.Lock()
-	defer l.w.meter.mu.Unlock()
-	v.acked, v.counted = len(l.acked), len(l.w.meter.counted)
-	for id, data := range l.acked {
-		got, ok := l.w.meter.counted[id]
-		switch {
-		case !ok:
-			v.lost++
-		case id[:6] != "stripe" && got != data:
-			v.changed++
+	l.w.Meter.View(func(counted map[string]string) {
+		v.acked, v.counted = len(l.acked), len(counted)
+		for id, data := range l.acked {
+			got, ok := counted[id]
+			switch {
+			case !ok:
+				v.lost++
+			case id[:6] != "stripe" && got != data:
+				v.changed++
+			}
 		}
-	}
-	for id := range l.w.meter.counted {
-		if _, ok := l.acked[id]; !ok {
-			v.surplus++
+		for id := range counted {
+			if _, ok := l.acked[id]; !ok {
+				v.surplus++
+			}
 		}
-	}
+	})
 	return v
 }

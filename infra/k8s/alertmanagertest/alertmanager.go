@@ -187,8 +187,12 @@ func (a *Alertmanager) Send(alerts ...Alert) {
 }
 
 // Silenced says whether Alertmanager keeps the alert to itself because of another one.
-func (a *Alertmanager) Silenced(alertname string) (bool, error) {
-	resp, err := http.Get(a.URL + "/api/v2/alerts?filter=" + url.QueryEscape(fmt.Sprintf("alertname=%q", alertname)))
+func (a *Alertmanager) Silenced(labels map[string]string) (bool, error) {
+	filter := url.Values{}
+	for name, value := range labels {
+		filter.Add("filter", fmt.Sprintf("%s=%q", name, value))
+	}
+	resp, err := http.Get(a.URL + "/api/v2/alerts?" + filter.Encode())
 	if err != nil {
 		return false, err
 	}

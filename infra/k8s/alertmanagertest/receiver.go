@@ -21,16 +21,17 @@ const (
 
 // Message is what a person gets.
 type Message struct {
-	To       string // "slack" or "pagerduty"
-	At       time.Time
-	Alert    string // its name
-	Resolved bool
-	Title    string
-	Text     string
-	Links    map[string]string // text → URL
-	Severity string            // of PagerDuty
-	Key      string            // by which PagerDuty knows that messages are about one thing
-	Color    string            // of Slack
+	To        string // "slack" or "pagerduty"
+	At        time.Time
+	Alert     string // its name
+	Namespace string
+	Severity  string // empty in Slack's words of an end
+	Resolved  bool
+	Title     string
+	Text      string
+	Links     map[string]string // text → URL
+	Key       string            // by which PagerDuty knows that messages are about one thing
+	Color     string            // of Slack
 }
 
 // Receiver answers as Slack's incoming webhooks and PagerDuty's Events API v2 do. A
@@ -61,10 +62,10 @@ func (r *Receiver) Messages() []Message {
 	return slices.Clone(r.messages)
 }
 
-// Find returns the first message to a receiver about an alert that came after a moment.
-func (r *Receiver) Find(to, alert string, resolved bool, after time.Time) (Message, bool) {
+// Find returns the first message that is the one.
+func (r *Receiver) Find(one func(Message) bool) (Message, bool) {
 	for _, m := range r.Messages() {
-		if m.To == to && m.Alert == alert && m.Resolved == resolved && m.At.After(after) {
+		if one(m) {
 			return m, true
 		}
 	}
@@ -124,7 +125,11 @@ func readSlack(body []byte) (Message, error) {
 		return m, fmt.Errorf("something is empty")
 	}
 	m.Resolved = state == "RESOLVED"
-	m.Alert, _, _ = strings.Cut(rest, " ")
+	if !m.Resolved {
+		m.Severity = strings.ToLower(state)
+	}
+	rest, _, _ = strings.Cut(rest, " (")
+	m.Alert, m.Namespace, _ = strings.Cut(rest, " in ")
 	for _, link := range strings.Split(a.Text, "<")[1:] {
 		inside, _, closed := strings.Cut(link, ">")
 		url, text, named := strings.Cut(inside, "|")
@@ -154,7 +159,7 @@ func readPagerDuty(body []byte) (Message, error) {
 		return Message{}, err
 	}
 	p := in.Payload
-	m := Message{To: "pagerduty", Title: p.Summary, Text: p.Details["firing"] + p.Details["resolved"], Alert: p.Class,
+	m := Message{To: "pagerduty", Title: p.Summary, Text: p.Details["firing"] + p.Details["resolved"], Alert: p.Class, Namespace: p.Group,
 		Resolved: in.Action == "resolve", Severity: p.Severity, Key: in.Key, Links: map[string]string{}}
 	for _, l := range in.Links {
 		if l.HRef != "" && !strings.HasPrefix(l.HRef, "http") {

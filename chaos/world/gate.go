@@ -1,6 +1,6 @@
 //go:build linux
 
-package chaos
+package world
 
 import (
 	"io"
@@ -9,22 +9,23 @@ import (
 	"testing"
 )
 
-// gate is a way to a server that can be cut.
-type gate struct {
-	addr   string
+// Gate is a way to a server that can be cut.
+type Gate struct {
+	Addr   string
 	target func() string
 	mu     sync.Mutex
 	cut    bool
 	conns  map[net.Conn]bool
 }
 
-func newGate(t *testing.T, target func() string) *gate {
+// NewGate opens a way to what target names at the time of each connection.
+func NewGate(t *testing.T, target func() string) *Gate {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &gate{addr: l.Addr().String(), target: target, conns: map[net.Conn]bool{}}
+	g := &Gate{Addr: l.Addr().String(), target: target, conns: map[net.Conn]bool{}}
 	go func() {
 		for {
 			conn, err := l.Accept()
@@ -34,11 +35,11 @@ func newGate(t *testing.T, target func() string) *gate {
 			go g.pass(conn)
 		}
 	}()
-	t.Cleanup(func() { l.Close(); g.close() })
+	t.Cleanup(func() { l.Close(); g.Close() })
 	return g
 }
 
-func (g *gate) pass(in net.Conn) {
+func (g *Gate) pass(in net.Conn) {
 	defer in.Close()
 	out, err := net.Dial("tcp", g.target())
 	if err != nil {
@@ -63,8 +64,8 @@ func (g *gate) pass(in net.Conn) {
 	g.mu.Unlock()
 }
 
-// close cuts all connections, and every new one.
-func (g *gate) close() {
+// Close cuts all connections, and every new one.
+func (g *Gate) Close() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.cut = true
@@ -73,7 +74,11 @@ func (g *gate) close() {
 	}
 }
 
-func (g *gate) open() {
+// Target is where the way leads now.
+func (g *Gate) Target() string { return g.target() }
+
+// Open ends Close.
+func (g *Gate) Open() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.cut = false

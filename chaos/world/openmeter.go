@@ -1,6 +1,6 @@
 //go:build linux
 
-package chaos
+package world
 
 import (
 	"encoding/json"
@@ -13,10 +13,13 @@ import (
 	"time"
 )
 
-// openMeter is OpenMeter's ingest as it was measured to behave, deduplicating by
+// Poison is the id of an event that the meter refuses.
+const Poison = "poison"
+
+// OpenMeter is OpenMeter's ingest as it was measured to behave, deduplicating by
 // source and id, with a fault to misbehave by.
-type openMeter struct {
-	addr string
+type OpenMeter struct {
+	Addr string
 	mu   sync.Mutex
 	// fault answers instead of the meter; true means that it did. Counted says
 	// that the batch has been counted before.
@@ -30,28 +33,36 @@ type event struct {
 	Data       json.RawMessage
 }
 
-func newOpenMeter(t *testing.T) *openMeter {
+func newOpenMeter(t *testing.T) *OpenMeter {
 	t.Helper()
-	o := &openMeter{counted: map[string]string{}}
+	o := &OpenMeter{counted: map[string]string{}}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	o.addr = l.Addr().String()
+	o.Addr = l.Addr().String()
 	server := &http.Server{Handler: o}
 	go func() { _ = server.Serve(l) }()
 	t.Cleanup(func() { server.Close() })
 	return o
 }
 
-// misbehave sets the fault; nil heals it.
-func (o *openMeter) misbehave(fault func(w http.ResponseWriter, r *http.Request, count func()) bool) {
+// Misbehave sets the fault; nil heals it.
+func (o *OpenMeter) Misbehave(fault func(w http.ResponseWriter, r *http.Request, count func()) bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.fault = fault
 }
 
-func (o *openMeter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// View shows what is counted: source and id → data. Nothing is counted meanwhile.
+func (o *OpenMeter) View(f func(counted map[string]string)) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	f(o.counted)
+}
+
+// ServeHTTP implements http.Handler.
+func (o *OpenMeter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return
@@ -71,7 +82,7 @@ func (o *openMeter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	for _, e := range events {
-		if e.ID == poison {
+		if e.ID == Poison {
 			w.Header().Set("Content-Type", "application/problem+json")
 			w.WriteHeader(http.StatusBadRequest)
 			fmt.Fprint(w, `{"title":"Bad Request","status":400,"detail":"this event is refused"}`)
@@ -93,8 +104,8 @@ func (o *openMeter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	w.WriteHeader(http.StatusNoContent)
 }
 
-// status answers with a status, and a header or none.
-func status(code int, header ...string) func(http.ResponseWriter, *http.Request, func()) bool {
+// Status answers with a status, and a header or none.
+func Status(code int, header ...string) func(http.ResponseWriter, *http.Request, func()) bool {
 	return func(w http.ResponseWriter, _ *http.Request, _ func()) bool {
 		if len(header) == 2 {
 			w.Header().Set(header[0], header[1])
@@ -106,8 +117,8 @@ func status(code int, header ...string) func(http.ResponseWriter, *http.Request,
 	}
 }
 
-// silence answers nothing for a while.
-func silence(d time.Duration) func(http.ResponseWriter, *http.Request, func()) bool {
+// Silence answers nothing for a while.
+func Silence(d time.Duration) func(http.ResponseWriter, *http.Request, func()) bool {
 	return func(_ http.ResponseWriter, r *http.Request, _ func()) bool {
 		select {
 		case <-time.After(d):
@@ -117,8 +128,8 @@ func silence(d time.Duration) func(http.ResponseWriter, *http.Request, func()) b
 	}
 }
 
-// brokenBody counts, and answers 200 with half a JSON body.
-func brokenBody(w http.ResponseWriter, r *http.Request, count func()) bool {
+// BrokenBody counts, and answers 200 with half a JSON body.
+func BrokenBody(w http.ResponseWriter, r *http.Request, count func()) bool {
 	if r.Method != http.MethodPost {
 		return false
 	}
@@ -127,8 +138,8 @@ func brokenBody(w http.ResponseWriter, r *http.Request, count func()) bool {
 	return true
 }
 
-// halfAnswer counts, and ends the connection in the middle of the answer.
-func halfAnswer(w http.ResponseWriter, r *http.Request, count func()) bool {
+// HalfAnswer counts, and ends the connection in the middle of the answer.
+func HalfAnswer(w http.ResponseWriter, r *http.Request, count func()) bool {
 	if r.Method != http.MethodPost {
 		return false
 	}
