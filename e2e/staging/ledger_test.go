@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -58,11 +59,12 @@ func (k *keys) get() (api, webhookSecret string) {
 
 // ledger drives load and keeps account of it.
 type ledger struct {
-	url  string
-	run  string // makes ids unlike those of any other ledger
-	keys *keys
-	stop chan struct{}
-	wg   sync.WaitGroup
+	url   string
+	run   string // makes ids unlike those of any other ledger
+	keys  *keys
+	began time.Time // a little before, to the second
+	stop  chan struct{}
+	wg    sync.WaitGroup
 
 	mu         sync.Mutex
 	requests   int
@@ -86,7 +88,7 @@ type request struct {
 }
 
 func startLoad(url string, k *keys) *ledger {
-	l := &ledger{url: url, keys: k, run: fmt.Sprintf("%x", rand.Uint32()), stop: make(chan struct{}), acked: map[string]map[string]int{}}
+	l := &ledger{began: time.Now().Add(-2 * time.Second).Truncate(time.Second), url: url, keys: k, run: fmt.Sprintf("%x", rand.Uint32()), stop: make(chan struct{}), acked: map[string]map[string]int{}}
 	for worker := range workers {
 		r := rand.New(rand.NewPCG(rand.Uint64(), uint64(worker)))
 		l.wg.Go(func() {
@@ -219,20 +221,24 @@ type verdict struct {
 func (l *ledger) check(ctx context.Context, m *meter.Client) (v verdict, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	subjects := slices.Collect(maps.Keys(l.acked))
+	lists, errs := make([]map[string]int, len(subjects)), make([]error, len(subjects))
+	slots := make(chan struct{}, 4)
+	var asks sync.WaitGroup
+	for i, subject := range subjects {
+		slots <- struct{}{}
+		asks.Go(func() {
+			defer func() { <-slots }()
+			lists[i], errs[i] = l.list(ctx, m, subject)
+		})
+	}
+	asks.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return v, err
+	}
 	tokens, cents := 0, 0
-	for subject, events := range l.acked {
-		listed, err := m.Events(ctx, meter.EventFilter{Subject: subject})
-		if err != nil {
-			return v, err
-		}
-		seen := map[string]int{}
-		for _, stored := range listed {
-			var e struct{ ID, Source string }
-			if err := json.Unmarshal(stored.Event, &e); err != nil {
-				return v, err
-			}
-			seen[e.ID]++
-		}
+	for i, subject := range subjects {
+		events, seen := l.acked[subject], lists[i]
 		v.Acked += len(events)
 		for id, value := range events {
 			n := seen[id]
@@ -258,7 +264,6 @@ func (l *ledger) check(ctx context.Context, m *meter.Client) (v verdict, err err
 			v.Counted++
 		}
 	}
-	subjects := slices.Collect(maps.Keys(l.acked))
 	for slug, want := range map[string]int{"agent_tokens": tokens, "payments": cents} {
 		got := 0.0
 		for part := range slices.Chunk(subjects, 50) {
@@ -275,4 +280,21 @@ func (l *ledger) check(ctx context.Context, m *meter.Client) (v verdict, err err
 		}
 	}
 	return v, nil
+}
+
+// list is how often the meter lists each event of a subject.
+func (l *ledger) list(ctx context.Context, m *meter.Client, subject string) (map[string]int, error) {
+	listed, err := m.Events(ctx, meter.EventFilter{Subject: subject, From: l.began})
+	if err != nil {
+		return nil, err
+	}
+	seen := map[string]int{}
+	for _, stored := range listed {
+		var e struct{ ID string }
+		if err := json.Unmarshal(stored.Event, &e); err != nil {
+			return nil, err
+		}
+		seen[e.ID]++
+	}
+	return seen, nil
 }

@@ -70,14 +70,13 @@ func TestStaging(t *testing.T) {
 		if row.in == left && *only == "" || !pattern.MatchString(row.name) {
 			continue
 		}
-		t.Run(row.name, func(t *testing.T) {
+		if !t.Run(row.name, func(t *testing.T) {
 			c := &cluster{T: t, tool: c.tool}
 			if row.tool && c.tool == "" {
 				t.Fatal("this row takes a node's network or life: set TEST_CLUSTER to the folder of a tool that can, or leave the row out with -row")
 			}
 			results = append(results, play(c, row))
-		})
-		if t.Failed() {
+		}) {
 			t.Log(c.kubectl("get", "pods", "-o", "wide"))
 			break // what follows would stand on something broken
 		}

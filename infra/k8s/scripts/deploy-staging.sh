@@ -221,7 +221,8 @@ step "rollouts"
 for workload in statefulset/nats statefulset/redis statefulset/kgents-meter deployment/kgents-api deployment/kgents-sink; do
   wait_for "$workload"
 done
-done_step "every pod runs the newest revision"
+wait_for_leaving
+done_step "every pod runs the newest revision, and no other is left"
 
 if [ -n "$verify" ]; then
   step "verify from inside"

@@ -83,6 +83,23 @@ wait_for() {
   note "$name: $(kn get "$1" -o 'jsonpath={.status.readyReplicas}/{.spec.replicas}') ready"
 }
 
+# wait_for_leaving waits for the pods of older revisions: while they finish what they
+# have, they still know the secrets of before, and nothing else.
+wait_for_leaving() {
+  local leaving until=$((SECONDS + 120))
+  while :; do
+    leaving=$(kn get pods -l "$part_of" -o 'jsonpath={range .items[*]}{.metadata.deletionTimestamp}{" "}{.metadata.name}{"\n"}{end}' 2>/dev/null |
+      awk 'NF > 1 {print $2}') || leaving=
+    [ -n "$leaving" ] || return 0
+    if [ $SECONDS -ge $until ]; then
+      warn "still stopping: $(printf '%s' "$leaving" | tr '\n' ' ')"
+      return 0
+    fi
+    progress "older pods finish what they have: $(printf '%s\n' "$leaving" | wc -l | tr -d ' ') left ($((SECONDS - step_began)) s)"
+    sleep "$tick"
+  done
+}
+
 # verify_inside runs `kgents verify --deep` as a Job made of the CronJob, which has
 # the network and the keys for it, and prints its table.
 verify_inside() {
