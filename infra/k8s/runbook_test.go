@@ -347,6 +347,10 @@ func (r rendered) hasPort(service, ports string) error {
 	if !ok {
 		return fmt.Errorf("%q names no port here and there", ports)
 	}
+	kind, name, _ := strings.Cut(service, "/")
+	if err := r.has(kind, name); err != nil || (r.overlay == "production" && optional[name]) {
+		return err
+	}
 	for _, s := range all[*corev1.Service](r) {
 		for _, p := range s.Spec.Ports {
 			if "service/"+s.Name == service && strconv.Itoa(int(p.Port)) == port {
@@ -354,7 +358,7 @@ func (r rendered) hasPort(service, ports string) error {
 			}
 		}
 	}
-	return r.absent("port of", service+" "+port)
+	return fmt.Errorf("%s has no port %s", service, port)
 }
 
 // fits is nil when a patch has only fields of its kind.
