@@ -331,7 +331,7 @@ var meteringMisses = []miss{
 	{name: "it drains", alert: "ConsumerLagGrowing", until: "40m", input: sinks("kgents_backlog_messages", ramp(5000, -50, 81))},
 	{name: "a small one", alert: "ConsumerLagGrowing", until: "40m", input: sinks("kgents_backlog_messages", ramp(0, 1, 81))},
 	{
-		name: "a busy quarter of an hour", alert: "ConsumerLagGrowing", until: "40m",
+		name: "seven minutes of it, and as many to drain", alert: "ConsumerLagGrowing", until: "40m",
 		input: sinks("kgents_backlog_messages", ramp(0, 0, 20, 100, 15, -100, 15, 0, 31)),
 	},
 	{
