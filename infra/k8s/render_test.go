@@ -45,8 +45,8 @@ var stagingSecrets = map[string]string{
 	"redis/users.acl": "user default on nopass resetkeys resetchannels -@all +ping\n",
 	"nats/users.env":  "NATS_API_NKEY=U1\nNATS_API_NKEY_PREVIOUS=U2\n",
 	"nats/api.nk":     "secret-e", "nats/sink.nk": "secret-f",
-	"nats/operator.nk": "secret-g", "nats/system.nk": "secret-h",
-	"nats/ca.crt": "secret-i", "nats/tls.crt": "secret-j", "nats/tls.key": "secret-k",
+	"nats/system.nk": "secret-h",
+	"nats/ca.crt":    "secret-i", "nats/tls.crt": "secret-j", "nats/tls.key": "secret-k",
 }
 
 // rendered is what `kubectl apply -k` sends.
