@@ -59,12 +59,11 @@ func (k *keys) get() (api, webhookSecret string) {
 
 // ledger drives load and keeps account of it.
 type ledger struct {
-	url   string
-	run   string // makes ids unlike those of any other ledger
-	keys  *keys
-	began time.Time // a little before, to the second
-	stop  chan struct{}
-	wg    sync.WaitGroup
+	url  string
+	run  string // makes ids unlike those of any other ledger
+	keys *keys
+	stop chan struct{}
+	wg   sync.WaitGroup
 
 	mu         sync.Mutex
 	requests   int
@@ -75,12 +74,17 @@ type ledger struct {
 	first      time.Time
 	last       time.Time                 // of the requests that were not acknowledged
 	acked      map[string]map[string]int // subject → id → what it counts
+	spans      map[string]span           // subject → times of its events
 	slowest    time.Duration             // acknowledgement
 	problem    string                    // of the last answer that was no 2xx
 }
 
+// span is a period of time.
+type span struct{ first, last time.Time }
+
 // request is sent until it is acknowledged, as Stripe and careful clients do.
 type request struct {
+	at      time.Time // of its events
 	path    string
 	subject string
 	body    []byte
@@ -88,7 +92,7 @@ type request struct {
 }
 
 func startLoad(url string, k *keys) *ledger {
-	l := &ledger{began: time.Now().Add(-2 * time.Second).Truncate(time.Second), url: url, keys: k, run: fmt.Sprintf("%x", rand.Uint32()), stop: make(chan struct{}), acked: map[string]map[string]int{}}
+	l := &ledger{url: url, keys: k, run: fmt.Sprintf("%x", rand.Uint32()), stop: make(chan struct{}), acked: map[string]map[string]int{}, spans: map[string]span{}}
 	for worker := range workers {
 		r := rand.New(rand.NewPCG(rand.Uint64(), uint64(worker)))
 		l.wg.Go(func() {
@@ -119,21 +123,22 @@ func startLoad(url string, k *keys) *ledger {
 
 // next makes a request that nobody has made before.
 func (l *ledger) next(r *rand.Rand, subject, id string) request {
+	now := time.Now().UTC().Truncate(time.Second)
 	if r.IntN(6) == 0 { // a payment
 		amount := 100 + r.IntN(10_000)
 		id = strings.ReplaceAll(id, "-", "x") // as Stripe's ids are
-		return request{path: "/webhooks/stripe", subject: "cus_" + subject, events: map[string]int{"evt_" + id: amount}, body: fmt.Appendf(nil,
+		return request{at: now, path: "/webhooks/stripe", subject: "cus_" + subject, events: map[string]int{"evt_" + id: amount}, body: fmt.Appendf(nil,
 			`{"id":"evt_%s","object":"event","type":"invoice.paid","created":%d,"data":{"object":{"id":"in_%s","object":"invoice","customer":"cus_%s","amount_paid":%d,"currency":"usd"}}}`,
-			id, time.Now().Unix(), id, subject, amount)}
+			id, now.Unix(), id, subject, amount)}
 	}
-	req := request{path: "/api/v1/events", subject: subject, events: map[string]int{}}
+	req := request{at: now, path: "/api/v1/events", subject: subject, events: map[string]int{}}
 	var events []map[string]any
 	for i := range 1 + r.IntN(8) {
 		tokens := r.IntN(1000)
 		id := fmt.Sprint(id, "-", i)
 		events = append(events, map[string]any{
 			"specversion": "1.0", "id": id, "source": "e2e", "type": "agent.tokens", "subject": subject,
-			"time": time.Now().UTC().Format(time.RFC3339), "data": map[string]any{"tokens": tokens, "model": "m", "agent": "a"},
+			"time": now.Format(time.RFC3339), "data": map[string]any{"tokens": tokens, "model": "m", "agent": "a"},
 		})
 		req.events[id] = tokens
 	}
@@ -154,6 +159,12 @@ func (l *ledger) deliver(client *http.Client, req request) {
 				l.acked[req.subject] = map[string]int{}
 			}
 			maps.Copy(l.acked[req.subject], req.events)
+			of, ok := l.spans[req.subject]
+			if !ok {
+				of.first = req.at
+			}
+			of.last = req.at
+			l.spans[req.subject] = of
 			l.slowest = max(l.slowest, took)
 			l.mu.Unlock()
 			return
@@ -284,7 +295,7 @@ func (l *ledger) check(ctx context.Context, m *meter.Client) (v verdict, err err
 
 // list is how often the meter lists each event of a subject.
 func (l *ledger) list(ctx context.Context, m *meter.Client, subject string) (map[string]int, error) {
-	listed, err := m.Events(ctx, meter.EventFilter{Subject: subject, From: l.began})
+	listed, err := m.Events(ctx, meter.EventFilter{Subject: subject, From: l.spans[subject].first, To: l.spans[subject].last})
 	if err != nil {
 		return nil, err
 	}
