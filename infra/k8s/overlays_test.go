@@ -35,7 +35,7 @@ func TestGeneratedNames(t *testing.T) {
 	want := []string{
 		"ConfigMap/nats-config", "ConfigMap/nats-users", "ConfigMap/redis-config",
 		"Secret/kgents-api", "Secret/kgents-meter", "Secret/kgents-redis",
-		"Secret/nats-api", "Secret/nats-operator", "Secret/nats-sink", "Secret/nats-system", "Secret/nats-tls", "Secret/redis-acl",
+		"Secret/nats-api", "Secret/nats-sink", "Secret/nats-system", "Secret/nats-tls", "Secret/redis-acl",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

@@ -34,6 +34,9 @@ var foreign = []string{
 	"cert-manager.io/v1/Certificate",
 	"cert-manager.io/v1/Issuer",
 	"external-secrets.io/v1/ExternalSecret",
+	"monitoring.coreos.com/v1/PodMonitor",
+	"monitoring.coreos.com/v1/PrometheusRule",
+	"monitoring.coreos.com/v1/ServiceMonitor",
 }
 
 // stagingSecrets are the files that `kgents secrets init` makes, with values that can
