@@ -5,11 +5,14 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/goccy/go-yaml"
 	"github.com/google/go-cmp/cmp"
+	"sigs.k8s.io/kustomize/api/krusty"
+	"sigs.k8s.io/kustomize/kyaml/filesys"
 
 	"github.com/kgents/kgents/alerts"
 )
@@ -108,6 +111,26 @@ func TestScrapeConfigs(t *testing.T) {
 		if err != nil || !strings.Contains(out, "rule files found") {
 			t.Errorf("%s: %v: %s", name, err, out)
 		}
+	}
+}
+
+// What `kubectl apply -k` sends is the rules and the monitor, both with the label by
+// which a Prometheus selects them.
+func TestKustomization(t *testing.T) {
+	built, err := krusty.MakeKustomizer(krusty.MakeDefaultOptions()).Run(filesys.MakeFsOnDisk(), manifests)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kinds []string
+	for _, r := range built.Resources() {
+		kinds = append(kinds, r.GetKind()+"/"+r.GetName())
+		if got := r.GetLabels()["prometheus"]; got != "kgents" {
+			t.Errorf("%s/%s has the label prometheus=%q", r.GetKind(), r.GetName(), got)
+		}
+	}
+	slices.Sort(kinds)
+	if diff := cmp.Diff([]string{"PrometheusRule/kgents", "ServiceMonitor/kgents"}, kinds); diff != "" {
+		t.Error(diff)
 	}
 }
 
