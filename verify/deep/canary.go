@@ -159,26 +159,47 @@ func times(n int) string {
 	return fmt.Sprintf("%d times", n)
 }
 
-// again sends an event and wants a 204.
+// held is how long a duplicate may be put off with 503: as long as the claim of
+// whoever was at it last, which is 15 s, and some.
+const held = 20 * time.Second
+
+// again sends an event and wants a 204, as a client does: a 503 says to come back.
 func again(ctx context.Context, url, key string, event []byte) error {
+	ctx, cancel := within(ctx, held)
+	defer cancel()
+	for {
+		later, err := send(ctx, url, key, event)
+		if err == nil || !later {
+			return err
+		}
+		select {
+		case <-time.After(time.Second):
+		case <-ctx.Done():
+			return err
+		}
+	}
+}
+
+// send sends an event once. Later says that the answer was 503.
+func send(ctx context.Context, url, key string, event []byte) (later bool, err error) {
 	ctx, cancel := within(ctx, podPatience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/api/v1/events", bytes.NewReader(event))
 	if err != nil {
-		return err
+		return false, err
 	}
 	req.Close = true
 	req.Header.Set("Content-Type", "application/cloudevents+json")
 	req.Header.Set("Authorization", "Bearer "+key)
 	resp, err := client.Do(req)
 	if err != nil {
-		return fmt.Errorf("no answer: %w", err)
+		return false, fmt.Errorf("no answer: %w", err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode == http.StatusNoContent {
-		return nil
+		return false, nil
 	}
-	return fmt.Errorf("%s answered %s%s", url, resp.Status, problem(resp.Body))
+	return resp.StatusCode == http.StatusServiceUnavailable, fmt.Errorf("%s answered %s%s", url, resp.Status, problem(resp.Body))
 }
 
 // client follows no redirect, which would hand the key to another address.
