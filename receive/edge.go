@@ -113,6 +113,8 @@ func (e *Edge) Instrument(route string, next http.Handler) http.Handler {
 // a status, and leaves it to us when it returns an error.
 func (e *Edge) handler(route string, serve func(*lease, http.ResponseWriter, *http.Request) (int, error)) http.Handler {
 	timer := e.metrics.route(route)
+	// A series that is born with its first error has no rate until the second.
+	e.metrics.requests.WithLabelValues(route, http.MethodPost, "503")
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start := time.Now()
 		var span trace.Span
