@@ -38,6 +38,10 @@ crash: ## Kill the program at random moments (ROUNDS=200 for more)
 chaos: ## Every fault under load, against a ledger: docs/saas/guarantees.md (ROUNDS=1 for a look)
 	@./scripts/chaos
 
+.PHONY: firedrill
+firedrill: ## Make every alert fire by its real cause, and resolve: the table in docs/saas/alerts.md (SCENE=nats for some)
+	$(GO) test ./firedrill -count=1 -timeout 60m -run TestFireDrill -all -v $(if $(SCENE),-scene '$(SCENE)',-table $(CURDIR)/docs/saas/alerts.md)
+
 .PHONY: e2e
 e2e: ## Deploy to a real Kubernetes cluster, and do to it all that may happen, under load (ARGS=-brief for the short form)
 	@./scripts/e2e $(ARGS)

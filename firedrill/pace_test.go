@@ -30,9 +30,9 @@ const (
 var thresholds = []struct {
 	alert, from, to string
 }{
-	{"PipelineStalled", "kgents_backlog_oldest_age_seconds[1m])) > 300", "kgents_backlog_oldest_age_seconds[1m])) > 5"},
+	{"PipelineStalled", "kgents_backlog_oldest_age_seconds[1m])) > 300", "kgents_backlog_oldest_age_seconds[1m])) > 20"},
 	{"PipelineStalled", "[6h]) > 0) > 900", fmt.Sprintf("[6h]) > 0) > %d", canaryEvery)},
-	{"DeadLettersGrowing", "< 1800", "< 20"},
+	{"DeadLettersGrowing", "< 1800", "< 60"},
 	{"DeadLettersWaiting", "> 86400", fmt.Sprintf("> %d", deadWait)},
 }
 

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -52,7 +53,7 @@ func scenes() []scene {
 				{alert: "NATSQuorumLost", severity: critical},
 				{alert: "EventsNotDurable", severity: critical},
 				{alert: "APIErrorBudgetBurn", severity: critical, silenced: true},
-				{alert: "NATSCircuitOpen", severity: critical, silenced: true},
+				{alert: "NATSCircuitOpen", severity: critical},
 			}},
 		{name: "stream-full", cause: "the stream is at its limit, and there is no spool",
 			setup: func(_ *drill, o *world.Options) { o.StreamBytes = "1MiB"; o.Env = append(o.Env, "SPOOL_MAX_BYTES=0") },
@@ -78,13 +79,14 @@ func scenes() []scene {
 		{name: "spool-full", cause: "NATS is cut off, and the spool reaches its limit",
 			setup: func(_ *drill, o *world.Options) { o.Env = append(o.Env, "SPOOL_MAX_BYTES=1MiB") },
 			harm: func(d *drill) {
-				d.load.padding.Store(20_000)
+				d.load.padding.Store(100_000)
 				d.load.events.Store(true)
 				d.NATSGate.Close()
 			},
 			heal: func(d *drill) { d.load.events.Store(false); d.NATSGate.Open() },
 			expect: []expectation{
 				{alert: "SpoolNearlyFull", severity: critical},
+				{alert: "EventsNotDurable", severity: critical},
 				{alert: "SpoolInUse", severity: warning, silenced: true},
 			}},
 		{name: "spool-damaged", cause: "a bit of a spool's file has turned while the api was down", harm: damageSpool,
@@ -112,6 +114,9 @@ func scenes() []scene {
 			before: func(d *drill) { d.load.events.Store(true) },
 			harm:   func(d *drill) { d.Redis.Kill() }, heal: func(d *drill) { d.Redis.Start() },
 			expect: []expectation{{alert: "RedisFallback", severity: warning}}},
+		{name: "slow-redis", cause: "Redis halts for 0.2 s, again and again, and clients don't wait for it",
+			harm: slowRedis, heal: func(*drill) {},
+			expect: []expectation{{alert: "IdempotencyErrors", severity: warning}}},
 		{name: "redis-full", cause: "Redis has too little memory and may evict", harm: func(d *drill) {
 			d.redis("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
 			d.redis("CONFIG", "SET", "maxmemory", "2mb")
@@ -153,7 +158,7 @@ func scenes() []scene {
 			},
 			heal: func(d *drill) {
 				d.meter.behave()
-				d.kgents("deadletter", "replay", "--all", "--yes")
+				d.kgents("deadletter", "replay", "--all")
 			},
 			expect: []expectation{
 				{alert: "DeadLettersGrowing", severity: warning},
@@ -279,6 +284,29 @@ func slowNATS(d *drill) {
 		time.Sleep(6 * time.Second)
 		d.NATS.Signal(syscall.SIGCONT)
 		time.Sleep(300 * time.Millisecond)
+	}
+}
+
+// slowRedis freezes Redis for less than makes the api do without it.
+func slowRedis(d *drill) {
+	hasty := &http.Client{Timeout: 60 * time.Millisecond}
+	defer hasty.CloseIdleConnections()
+	for range 20 {
+		d.Redis.Signal(syscall.SIGSTOP)
+		for range 3 {
+			r, err := http.NewRequest(http.MethodPost, d.APIs[0].Address()+"/api/v1/events", strings.NewReader(fmt.Sprintf(
+				`{"specversion":"1.0","id":"h%d","source":"drill","type":"agent.tokens","subject":"c","data":{}}`, d.load.next.Add(1))))
+			if err != nil {
+				d.Fatal(err)
+			}
+			r.Header.Set("Authorization", "Bearer "+world.APIKey)
+			r.Header.Set("Content-Type", "application/json")
+			if resp, err := hasty.Do(r); err == nil {
+				resp.Body.Close()
+			}
+		}
+		d.Redis.Signal(syscall.SIGCONT)
+		time.Sleep(500 * time.Millisecond)
 	}
 }
 
