@@ -12,6 +12,7 @@ import (
 // says so, and when both are back everything is counted once. It waits for the
 // circuit breaker's 30 s.
 func TestFallbacks(t *testing.T) {
+	t.Parallel()
 	nats, sinkNATS := newGate(t), newGate(t)
 	server := redistest.Start(t)
 	meterRole := start(t, config.RoleMeter, settings(t, config.RoleMeter, nil))

@@ -44,6 +44,7 @@ func above(low float64) func(float64) bool {
 
 // What is seen of JetStream, and what stays and goes when it is away.
 func TestJetStreamMetrics(t *testing.T) {
+	t.Parallel()
 	front := newGate(t)
 	began := float64(time.Now().Unix())
 	meterRole := start(t, config.RoleMeter, settings(t, config.RoleMeter, nil))
@@ -149,6 +150,7 @@ func TestEmbeddedLimit(t *testing.T) {
 
 // Redis tells of itself, and nothing but that it is away when it is.
 func TestRedisMetrics(t *testing.T) {
+	t.Parallel()
 	server := redistest.Start(t, "--appendonly", "yes")
 	p := start(t, config.RoleUp, settings(t, config.RoleUp, map[string]string{"REDIS_URL": server.URL()}))
 	here := map[string]func(float64) bool{
@@ -171,6 +173,7 @@ func TestRedisMetrics(t *testing.T) {
 // A certificate's end is known, and stays known while the servers are away; one
 // that has expired is known though no connection is ever made.
 func TestCertificateMetrics(t *testing.T) {
+	t.Parallel()
 	pki := newPKI(t)
 	const server, client = `kgents_certificate_expiry_timestamp_seconds{name="nats"}`, `kgents_certificate_expiry_timestamp_seconds{name="nats-client"}`
 	env := func(url string) map[string]string {

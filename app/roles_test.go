@@ -11,6 +11,7 @@ import (
 // Each role alone, as in a cluster: started before there is a NATS, they find it
 // when it comes, and again when it was away.
 func TestNATSComesLater(t *testing.T) {
+	t.Parallel()
 	nats := newGate(t)
 	meterRole := start(t, config.RoleMeter, settings(t, config.RoleMeter, nil))
 	env := map[string]string{
