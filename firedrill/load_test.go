@@ -35,10 +35,7 @@ type fault func(w http.ResponseWriter, body []byte) bool
 
 func startMeter(t *testing.T) *meter {
 	m := &meter{listen: world.FreeAddr(t)}
-	way := httputil.NewSingleHostReverseProxy(&url.URL{})
-	way.Rewrite, way.Director = func(r *httputil.ProxyRequest) {
-		r.SetURL(&url.URL{Scheme: "http", Host: m.listen})
-	}, nil
+	way := &httputil.ReverseProxy{Rewrite: func(r *httputil.ProxyRequest) { r.SetURL(&url.URL{Scheme: "http", Host: m.listen}) }}
 	way.ErrorHandler = func(w http.ResponseWriter, _ *http.Request, _ error) { w.WriteHeader(http.StatusBadGateway) }
 	door := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost {
