@@ -79,6 +79,8 @@ func (w *watch) look(ctx context.Context, n int) {
 		looks.Go(func() { w.lookAtNATS(ctx) })
 		if others {
 			looks.Go(w.certificates.look)
+		}
+		if others || !w.jetstream.deadKnown() {
 			looks.Go(func() { w.jetstream.lookAtDead(ctx) })
 		}
 		if n%noteEvery == 0 {

@@ -78,6 +78,15 @@ func (w *jetstreamWatch) lookAtDead(ctx context.Context) {
 	w.dead, w.newest = now, newest
 }
 
+// deadKnown is false while the servers don't say, as at the start, when the stream
+// is being made: then the next look comes without delay, so that nobody is told for
+// long that it has no leader.
+func (w *jetstreamWatch) deadKnown() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.dead.info != nil
+}
+
 func (w *jetstreamWatch) lookAtBackup(ctx context.Context) {
 	at, err := backup.Last(ctx, w.app.js, w.app.streams)
 	if err != nil {
