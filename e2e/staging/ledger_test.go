@@ -67,12 +67,11 @@ type ledger struct {
 
 	mu         sync.Mutex
 	requests   int
-	refused    int // 503 with Retry-After
-	unanswered int // no answer: the connection was refused, cut or silent
-	bare       int // 503 without Retry-After
-	wrong      int // any other answer
-	first      time.Time
-	last       time.Time                 // of the requests that were not acknowledged
+	refused    int                       // 503 with Retry-After
+	unanswered int                       // no answer: the connection was refused, cut or silent
+	bare       int                       // 503 without Retry-After
+	wrong      int                       // any other answer
+	bad        map[int64]int             // second → requests in it that were not acknowledged
 	acked      map[string]map[string]int // subject → id → what it counts
 	spans      map[string]span           // subject → times of its events
 	slowest    time.Duration             // acknowledgement
@@ -92,7 +91,7 @@ type request struct {
 }
 
 func startLoad(url string, k *keys) *ledger {
-	l := &ledger{url: url, keys: k, run: fmt.Sprintf("%x", rand.Uint32()), stop: make(chan struct{}), acked: map[string]map[string]int{}, spans: map[string]span{}}
+	l := &ledger{url: url, keys: k, run: fmt.Sprintf("%x", rand.Uint32()), stop: make(chan struct{}), acked: map[string]map[string]int{}, spans: map[string]span{}, bad: map[int64]int{}}
 	for worker := range workers {
 		r := rand.New(rand.NewPCG(rand.Uint64(), uint64(worker)))
 		l.wg.Go(func() {
@@ -169,10 +168,7 @@ func (l *ledger) deliver(client *http.Client, req request) {
 			l.mu.Unlock()
 			return
 		}
-		if l.first.IsZero() {
-			l.first = began
-		}
-		l.last = time.Now()
+		l.bad[time.Now().Unix()]++
 		switch {
 		case err != nil:
 			l.unanswered++
@@ -308,4 +304,20 @@ func (l *ledger) list(ctx context.Context, m *meter.Client, subject string) (map
 		seen[e.ID]++
 	}
 	return seen, nil
+}
+
+// troubled is for how many seconds requests were not taken, and a picture of when,
+// in seconds from the first of them.
+func (l *ledger) troubled() (time.Duration, string) {
+	seconds := slices.Sorted(maps.Keys(l.bad))
+	var b strings.Builder
+	for i, s := range seconds {
+		if i == 0 || s > seconds[i-1]+1 {
+			fmt.Fprintf(&b, " %d", s-seconds[0])
+		}
+		if i == len(seconds)-1 || seconds[i+1] > s+1 {
+			fmt.Fprintf(&b, "-%d", s-seconds[0])
+		}
+	}
+	return time.Duration(len(seconds)) * time.Second, b.String()
 }

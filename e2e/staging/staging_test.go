@@ -37,7 +37,7 @@ type result struct {
 	requests, refused, unheard  int
 	acked, counted, lost, twice int
 	took                        time.Duration // of what was done
-	gap                         time.Duration // from the first request that was not acknowledged to the last
+	gap                         time.Duration // seconds in which a request was not acknowledged
 	slowest                     time.Duration
 }
 
@@ -128,11 +128,12 @@ func play(c *cluster, row row) result {
 	})
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	gap, when := l.troubled()
 	res := result{
 		name: row.name, requests: l.requests, refused: l.refused, unheard: l.unanswered,
-		acked: v.Acked, counted: v.Counted, lost: v.Lost, twice: v.Doubled, took: took, gap: l.last.Sub(l.first), slowest: l.slowest,
+		acked: v.Acked, counted: v.Counted, lost: v.Lost, twice: v.Doubled, took: took, gap: gap, slowest: l.slowest,
 	}
-	c.Logf("%+v, last problem: %s", res, l.problem)
+	c.Logf("%+v, in the seconds%s, last problem: %s", res, when, l.problem)
 	if v.Doubled > 0 {
 		c.Errorf("%d events were counted that must not be", v.Doubled)
 	}

@@ -273,7 +273,7 @@ func TestDeployFailures(t *testing.T) {
 		},
 		"verification": {
 			answer: `"get job verify-"*) printf FailureTargetFailed; exit ;; "logs job/"*) echo 'canary   fail'; exit ;;`,
-			want:   []string{"the verification ended", "runbook.md#deploy-failed"},
+			want:   []string{"the verification found what the table says", "runbook.md#deploy-failed"},
 		},
 		"hook": {
 			args: []string{"--load", "echo no space; false"}, want: []string{"'echo no space; false' failed", "no space"},

@@ -225,23 +225,15 @@ func settled(ctx context.Context, c Config, first canary) (count float64, listed
 		return 0, 0, err
 	}
 	defer m.Close()
-	wait := func(d time.Duration) bool {
-		select {
-		case <-time.After(d):
-			return true
-		case <-ctx.Done():
-			return false
-		}
-	}
 	for {
 		if count, err = counted(ctx, m, first.subject); err == nil && count >= 2 {
 			break
 		}
-		if !wait(poll) {
+		if !pause(ctx, poll) {
 			return count, 1, err
 		}
 	}
-	if !wait(c.Settle) {
+	if !pause(ctx, c.Settle) {
 		return 0, 0, errors.New("the time was up before a duplicate would have been counted")
 	}
 	if count, err = counted(ctx, m, first.subject); err != nil {

@@ -84,6 +84,20 @@ type Config struct {
 	Settle time.Duration
 }
 
+// looksAgain is how often the servers are looked at again, a second apart, when a
+// copy is behind.
+const looksAgain = 3
+
+// pause waits, false when ctx ends first.
+func pause(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
 // Bounds of one look.
 const (
 	clusterPatience = 10 * time.Second // at all of Kubernetes, pods included
@@ -114,6 +128,14 @@ func Run(ctx context.Context, c Config) Report {
 	first.Go(func() { b = backlogLine(ctx, c.Target) })
 	first.Wait()
 	tryCircuits(ctx, c, canary, &k)
+	// A copy is a write behind while that write is under way, and every canary is
+	// one: only a copy that stays behind is behind.
+	for range looksAgain {
+		if metaLine(c, s, k).Verdict != Fail && streamsLine(c.Stream, s).Verdict != Fail || !pause(ctx, time.Second) {
+			break
+		}
+		s = lookAtServers(ctx, c.System)
+	}
 
 	var (
 		duplicate, redis Line

@@ -114,10 +114,14 @@ verify_inside() {
     sleep "$tick"
   done
   clear_line
-  kn logs "job/$job" --tail=200 2>/dev/null | redact | indent || true
+  kn logs "job/$job" --tail=200 2>/dev/null | redact | indent | tee "$work/table" || true
   case $state in
     *Complete*) done_step "every line passes" ;;
-    *) fail "the verification ${state:+ended as $state}${state:-did not end within 180 s}" "" "batch.kubernetes.io/job-name=$job" ;;
+    *Failed*)
+      # Without a table the pod never ran, and its events say why.
+      [ -s "$work/table" ] && fail "the verification found what the table says"
+      fail "the verification ended without a word" "" "batch.kubernetes.io/job-name=$job" ;;
+    *) fail "the verification did not end within 180 s" "" "batch.kubernetes.io/job-name=$job" ;;
   esac
 }
 
