@@ -306,18 +306,18 @@ func (l *ledger) list(ctx context.Context, m *meter.Client, subject string) (map
 	return seen, nil
 }
 
-// troubled is for how many seconds requests were not taken, and a picture of when,
-// in seconds from the first of them.
-func (l *ledger) troubled() (time.Duration, string) {
+// troubled is for how long in all requests were not taken, and a picture of when,
+// in seconds from the first of them. Clients come again every 2 s, so a pause of 3 s
+// between two refusals is no sign that one would have been taken.
+func (l *ledger) troubled() (all time.Duration, when string) {
 	seconds := slices.Sorted(maps.Keys(l.bad))
-	var b strings.Builder
-	for i, s := range seconds {
-		if i == 0 || s > seconds[i-1]+1 {
-			fmt.Fprintf(&b, " %d", s-seconds[0])
+	for i := 0; i < len(seconds); {
+		first := seconds[i]
+		for i++; i < len(seconds) && seconds[i] <= seconds[i-1]+3; i++ {
 		}
-		if i == len(seconds)-1 || seconds[i+1] > s+1 {
-			fmt.Fprintf(&b, "-%d", s-seconds[0])
-		}
+		last := seconds[i-1]
+		all += time.Duration(last-first+1) * time.Second
+		when += fmt.Sprintf(" %d-%d", first-seconds[0], last-seconds[0])
 	}
-	return time.Duration(len(seconds)) * time.Second, b.String()
+	return all, when
 }

@@ -37,7 +37,7 @@ type result struct {
 	requests, refused, unheard  int
 	acked, counted, lost, twice int
 	took                        time.Duration // of what was done
-	gap                         time.Duration // seconds in which a request was not acknowledged
+	gap                         time.Duration // for how long requests were not taken
 	slowest                     time.Duration
 }
 
