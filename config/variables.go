@@ -213,7 +213,7 @@ func Variables() []Variable {
 		},
 		{
 			Name: "RECONCILE_INTERVAL", dflt: "1h",
-			Help: "how often the sink compares the meter with the last 24 hours of the stream, and sends again what is missing; a bare number means seconds; 0 = never",
+			Help: "how often one of the sinks compares the meter with the last 24 hours of the stream, and sends again what is missing; a bare number means seconds; 0 = never",
 			set: func(c *Config, s string) error {
 				d, err := parseDuration(s)
 				if err != nil || d < 0 || d > 0 && d < minReconcileInterval || d > maxReconcileInterval {
