@@ -27,11 +27,26 @@ const (
 	WebhookSecret = "whsec_chaos"
 )
 
-// Programs are paths, of what Build has made.
+// Programs are paths, of what Main has built.
 var Programs struct{ Kgents, NATS string }
 
-// Build builds the programs into dir, once, with root as the way to the module's root.
-func Build(dir, root string) error {
+// Main builds the programs and runs a package's tests with them. Root is the way to
+// the module's root. It returns the exit code.
+func Main(m *testing.M, root string) int {
+	dir, err := os.MkdirTemp("", "kgents-world-")
+	if err == nil {
+		defer os.RemoveAll(dir)
+		err = build(dir, root)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return m.Run()
+}
+
+// build builds the programs into dir, once, with root as the way to the module's root.
+func build(dir, root string) error {
 	Programs.Kgents, Programs.NATS = filepath.Join(dir, "kgents"), filepath.Join(dir, "nats-server")
 	for _, args := range [][]string{
 		{"build", "-tags", "failpoints", "-o", Programs.Kgents, "github.com/kgents/kgents/cmd/kgents"},

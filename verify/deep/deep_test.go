@@ -17,8 +17,8 @@ import (
 	"github.com/kgents/kgents/verify"
 )
 
-// stub is a pod that says what it is told to of its health.
-func stub(t *testing.T, addr, health string) {
+// saying is a pod that says what it is told to of its health.
+func saying(t *testing.T, addr, health string) {
 	t.Helper()
 	serve(t, addr, func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(health)) })
 }
@@ -107,7 +107,7 @@ func TestRun(t *testing.T) {
 		until(t, map[string]Verdict{checkNATS: Fail, "others": Pass})
 	})
 	t.Run("a pod whose circuit is open", func(t *testing.T) {
-		stub(t, "127.0.0.6:"+p, `{"nats":{"status":"circuit_open","circuit":"open"},"redis":{"status":"healthy"}}`)
+		saying(t, "127.0.0.6:"+p, `{"nats":{"status":"circuit_open","circuit":"open"},"redis":{"status":"healthy"}}`)
 		k.set(func() { k.pods[apiName] = append(k.pods[apiName], "127.0.0.6") })
 		defer k.set(func() { k.pods[apiName] = k.pods[apiName][:2] })
 		until(t, map[string]Verdict{checkAPI: Fail, checkDuplicate: Fail})
@@ -130,7 +130,7 @@ func TestRun(t *testing.T) {
 		until(t, map[string]Verdict{"others": Pass})
 	})
 	t.Run("a sink whose meter is away", func(t *testing.T) {
-		stub(t, "127.0.0.7:"+p, `{"nats":{"status":"healthy"},"openmeter":{"status":"degraded"}}`)
+		saying(t, "127.0.0.7:"+p, `{"nats":{"status":"healthy"},"openmeter":{"status":"degraded"}}`)
 		k.set(func() { k.pods[sinkName] = append(k.pods[sinkName], "127.0.0.7") })
 		defer k.set(func() { k.pods[sinkName] = k.pods[sinkName][:1] })
 		until(t, map[string]Verdict{checkSink: Fail, "others": Pass})
