@@ -20,6 +20,7 @@ const (
 	CodeConflict     Code = "conflict"           // it is there already, or has changed since
 	CodeTooLarge     Code = "too_large"          // over a limit that the message names
 	CodeTimeout      Code = "timeout"            // the caller was too slow to send its request
+	CodeRateLimited  Code = "rate_limited"       // the caller sends more often than it may: the same again, later
 	CodeUnavailable  Code = "unavailable"        // nothing durable can take it now: send it again later
 	CodeMisconfig    Code = "misconfigured"      // the operator has to set something first
 	CodeInternal     Code = "internal"           // a defect of ours

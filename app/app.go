@@ -449,6 +449,7 @@ func (a *App) startAPI(context.Context) error {
 	a.edge = receive.New(receive.Config{
 		Admitter:       gate,
 		Keys:           receive.NewKeys(a.config.APIKeys),
+		RateLimit:      receive.RateLimit{PerSecond: a.config.APIRateLimit, Burst: a.config.APIRateBurst},
 		WebhookSecrets: a.config.WebhookSecrets,
 		Log:            a.log,
 		Registerer:     a.reg,

@@ -82,11 +82,10 @@ func (a *App) routes() http.Handler {
 		deadletter.NewAPI(deadletter.NewStore(a.js, a.streams), a.log).Register(mux, a.guard)
 	}
 	if a.role == config.RoleMeter {
-		guarded := receive.RequireKey(receive.NewKeys(a.config.APIKeys), a.meterWeb)
-		mux.Handle("/api/", guarded)
+		mux.Handle("/api/", a.authenticate(a.meterWeb))
 	}
 	if a.reconciler != nil {
-		mux.Handle("POST /api/v1/reconcile", receive.RequireKey(receive.NewKeys(a.config.APIKeys), a.reconciler))
+		mux.Handle("POST /api/v1/reconcile", a.authenticate(a.reconciler))
 	}
 	mux.HandleFunc("GET /health", a.watch.serveHealth)
 	mux.HandleFunc("GET /health/saas", a.watch.serveSaaS)
@@ -107,10 +106,18 @@ func (a *App) routes() http.Handler {
 	}).Handler(mux)
 }
 
-// guard lets only requests with an API key through to next, and counts and times
-// them where there is an edge to do so.
+// authenticate lets only requests with an API key through to next. Where there is
+// an edge, its limit of a key's rate holds here too.
+func (a *App) authenticate(next http.Handler) http.Handler {
+	if a.edge == nil {
+		return receive.RequireKey(receive.NewKeys(a.config.APIKeys), next)
+	}
+	return a.edge.Authenticate(next)
+}
+
+// guard is authenticate, and counts and times where there is an edge to do so.
 func (a *App) guard(route string, next http.Handler) http.Handler {
-	next = receive.RequireKey(receive.NewKeys(a.config.APIKeys), next)
+	next = a.authenticate(next)
 	if a.edge == nil {
 		return next
 	}

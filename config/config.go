@@ -39,6 +39,9 @@ type Config struct {
 	APIPort     int // 0 takes a free port
 	CORSOrigins []string
 
+	APIRateLimit int // requests a second of one API key, 0 = no limit
+	APIRateBurst int // at once after a pause, 0 = APIRateLimit
+
 	LogLevel  slog.Level
 	LogFormat string // "text", "json", or "" for text on a terminal and json elsewhere
 

@@ -67,6 +67,17 @@ func Variables() []Variable {
 			get: func(c Config) string { return strings.Join(c.APIKeys, ",") },
 		},
 		{
+			Name: "API_RATE_LIMIT", dflt: "5000", roles: map[Role]string{RoleUp: "0"},
+			Help: "requests a second that one API key may send to one replica; past it they are answered 429; 0 = no limit",
+			set:  intSetter(0, 1_000_000, func(c *Config, n int) { c.APIRateLimit = n }),
+			get:  func(c Config) string { return strconv.Itoa(c.APIRateLimit) },
+		},
+		{
+			Name: "API_RATE_BURST", dflt: "0", Help: "requests that a key may send at once after a pause; 0 = as many as API_RATE_LIMIT",
+			set: intSetter(0, 1_000_000, func(c *Config, n int) { c.APIRateBurst = n }),
+			get: func(c Config) string { return strconv.Itoa(c.APIRateBurst) },
+		},
+		{
 			Name: "CORS_ORIGINS", Help: "origins that browsers may call from, comma-separated; empty = same origin only",
 			set: listSetter(func(c *Config, l []string) { c.CORSOrigins = l }),
 			get: func(c Config) string { return strings.Join(c.CORSOrigins, ",") },

@@ -10,7 +10,10 @@ import (
 )
 
 // Keys are the API keys that are let in, kept as hashes.
-type Keys struct{ sums [][sha256.Size]byte }
+type Keys struct {
+	sums   [][sha256.Size]byte
+	limits *limits // nil without
+}
 
 // NewKeys returns a set of keys. An empty set lets nobody in.
 func NewKeys(keys []string) Keys {
@@ -21,33 +24,38 @@ func NewKeys(keys []string) Keys {
 	return k
 }
 
-// has compares with every key, in a time that tells nothing about them.
-func (k Keys) has(key string) bool {
+// find returns the position of key, or -1. It compares with every key, in a time
+// that tells nothing about them.
+func (k Keys) find(key string) int {
 	sum := sha256.Sum256([]byte(key))
-	found := 0
+	found := -1
 	for i := range k.sums {
-		found |= subtle.ConstantTimeCompare(sum[:], k.sums[i][:])
+		found = subtle.ConstantTimeSelect(subtle.ConstantTimeCompare(sum[:], k.sums[i][:]), i, found)
 	}
-	return found == 1
+	return found
 }
 
 // check returns an error unless r carries one of the keys as a bearer token
-// (RFC 6750).
-func (k Keys) check(r *http.Request) error {
+// (RFC 6750) and that key is within its rate. H are the headers of the answer.
+func (k Keys) check(h http.Header, r *http.Request) error {
 	scheme, key, ok := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
 		return kgents.Errorf(kgents.CodeUnauthorized, "an API key is needed: send it as 'Authorization: Bearer …'")
 	}
-	if !k.has(strings.TrimSpace(key)) {
+	i := k.find(strings.TrimSpace(key))
+	if i < 0 {
 		return kgents.Errorf(kgents.CodeUnauthorized, "this API key is not known")
 	}
-	return nil
+	if k.limits == nil {
+		return nil
+	}
+	return k.limits.take(h, i)
 }
 
 // RequireKey lets only requests with one of keys through to next.
 func RequireKey(keys Keys, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := keys.check(r); err != nil {
+		if err := keys.check(w.Header(), r); err != nil {
 			WriteProblem(w, r, err)
 			return
 		}

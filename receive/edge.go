@@ -52,6 +52,7 @@ type Admitter interface {
 type Config struct {
 	Admitter       Admitter
 	Keys           Keys
+	RateLimit      RateLimit // of each key
 	WebhookSecrets []string // empty: webhooks are answered with 500
 	Log            *slog.Logger
 	Registerer     prometheus.Registerer
@@ -70,6 +71,7 @@ type Edge struct {
 // New returns an Edge that registers its metrics.
 func New(c Config) *Edge {
 	e := &Edge{Config: c, metrics: newMetrics(c.Registerer), quiet: newQuiet(c.Log)}
+	e.Keys.limits = newLimits(c.RateLimit, len(c.Keys.sums), e.metrics.rateLimited)
 	c.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "kgents_api_requests_in_flight",
 		Help: "Webhooks and requests with usage events that are under way; past 4096 they are answered 503.",
@@ -96,7 +98,8 @@ func allow(methods ...string) http.Handler {
 	})
 }
 
-// Authenticate lets only requests with an API key through.
+// Authenticate lets only requests with an API key through that is within its rate,
+// which all routes share.
 func (e *Edge) Authenticate(next http.Handler) http.Handler { return RequireKey(e.Keys, next) }
 
 // Instrument counts and times what next answers under route.
@@ -139,8 +142,8 @@ func (e *Edge) handler(route string, serve func(*lease, http.ResponseWriter, *ht
 
 // events takes usage events.
 func (e *Edge) events(l *lease, w http.ResponseWriter, r *http.Request) (int, error) {
-	if err := e.Keys.check(r); err != nil {
-		return 0, e.refuse(r, "unauthorized", err)
+	if err := e.Keys.check(w.Header(), r); err != nil {
+		return 0, e.refuse(r, string(kgents.ErrorCode(err)), err)
 	}
 	body, err := l.read(r, MaxEventsBytes)
 	if err != nil {

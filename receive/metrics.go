@@ -14,8 +14,8 @@ type metrics struct {
 	received, processed, skipped, webhookErrors *prometheus.CounterVec
 	webhookLatency                              prometheus.Histogram
 
-	accepted, duplicate prometheus.Counter
-	refused             *prometheus.CounterVec
+	accepted, duplicate  prometheus.Counter
+	refused, rateLimited *prometheus.CounterVec
 
 	requests *prometheus.CounterVec
 	latency  *prometheus.HistogramVec
@@ -35,10 +35,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 			Help:    "Time to answer a Stripe webhook.",
 			Buckets: []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 7.5, 10},
 		}),
-		accepted:  prometheus.NewCounter(prometheus.CounterOpts{Name: "kgents_events_accepted_total", Help: "Events that became durable by a request."}),
-		duplicate: prometheus.NewCounter(prometheus.CounterOpts{Name: "kgents_events_duplicate_total", Help: "Events in requests that were durable already."}),
-		refused:   vec("kgents_events_refused_total", "Requests with usage events that were refused, by reason.", "reason"),
-		requests:  vec("kgents_api_requests_total", "Requests answered, by route, method and status.", "route", "method", "code"),
+		accepted:    prometheus.NewCounter(prometheus.CounterOpts{Name: "kgents_events_accepted_total", Help: "Events that became durable by a request."}),
+		duplicate:   prometheus.NewCounter(prometheus.CounterOpts{Name: "kgents_events_duplicate_total", Help: "Events in requests that were durable already."}),
+		refused:     vec("kgents_events_refused_total", "Requests with usage events that were refused, by reason.", "reason"),
+		rateLimited: vec("kgents_api_rate_limited_total", "Requests answered 429 because their API key sends more often than API_RATE_LIMIT, by the key's position in API_KEYS.", "key"),
+		requests:    vec("kgents_api_requests_total", "Requests answered, by route, method and status.", "route", "method", "code"),
 		latency: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name:    "kgents_api_request_latency_seconds",
 			Help:    "Time to answer a request, by route.",
@@ -48,11 +49,11 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, r := range []string{"no_signature", "bad_header", "timestamp", "bad_signature", "malformed", "too_large", "unavailable", "no_secret"} {
 		m.webhookErrors.WithLabelValues(r)
 	}
-	for _, r := range []string{"unauthorized", "invalid", "too_large", "timeout", "unavailable"} {
+	for _, r := range []string{"unauthorized", "invalid", "too_large", "timeout", "rate_limited", "unavailable"} {
 		m.refused.WithLabelValues(r)
 	}
 	reg.MustRegister(m.received, m.processed, m.skipped, m.webhookErrors, m.webhookLatency,
-		m.accepted, m.duplicate, m.refused, m.requests, m.latency)
+		m.accepted, m.duplicate, m.refused, m.rateLimited, m.requests, m.latency)
 	return m
 }
 

@@ -21,6 +21,7 @@ var statuses = map[kgents.Code]int{
 	kgents.CodeConflict:     http.StatusConflict,
 	kgents.CodeTooLarge:     http.StatusRequestEntityTooLarge,
 	kgents.CodeTimeout:      http.StatusRequestTimeout,
+	kgents.CodeRateLimited:  http.StatusTooManyRequests,
 	kgents.CodeUnavailable:  http.StatusServiceUnavailable,
 	kgents.CodeMisconfig:    http.StatusInternalServerError,
 	kgents.CodeInternal:     http.StatusInternalServerError,
@@ -61,7 +62,7 @@ func WriteProblem(w http.ResponseWriter, _ *http.Request, err error) int {
 	if e.Code == kgents.CodeUnauthorized {
 		h.Set("WWW-Authenticate", `Bearer realm="kgents"`)
 	}
-	if e.Code == kgents.CodeUnavailable {
+	if e.Code == kgents.CodeUnavailable || e.Code == kgents.CodeRateLimited {
 		// Rounded up: a client that came earlier would be refused again.
 		wait := max(1, int(math.Ceil(float64(e.RetryAfter)/float64(time.Second))))
 		h.Set("Retry-After", strconv.Itoa(wait))
