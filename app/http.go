@@ -5,9 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
-	"net/http/httputil"
-	"net/url"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -42,6 +41,10 @@ func newServer(h http.Handler, log *slog.Logger) *http.Server {
 	}
 }
 
+// bounded holds at most maxConnections of l's at once. Further clients wait in the
+// kernel's queue and cost the program nothing.
+func bounded(l net.Listener) net.Listener { return netutil.LimitListener(l, maxConnections) }
+
 // serve starts HTTP. What it serves is complete by now.
 func (a *App) serve() {
 	server := newServer(a.routes(), a.log)
@@ -53,7 +56,7 @@ func (a *App) serve() {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		if err := server.Serve(netutil.LimitListener(a.listener, maxConnections)); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(bounded(a.listener)); !errors.Is(err, http.ErrServerClosed) {
 			a.failed <- fmt.Errorf("the HTTP server ended: %w", err)
 		}
 	}()
@@ -97,13 +100,15 @@ func (a *App) routes() http.Handler {
 			"there is nothing at this path: events go to POST /api/v1/events, Stripe's webhooks to POST /webhooks/stripe"))
 	})
 	if len(a.config.CORSOrigins) == 0 {
-		return mux
+		return receive.Secure(mux)
 	}
-	return cors.New(cors.Options{
+	// Never with credentials: what a browser holds of ours, it sends by hand.
+	return receive.Secure(cors.New(cors.Options{
 		AllowedOrigins: a.config.CORSOrigins,
 		AllowedMethods: []string{http.MethodGet, http.MethodPost, http.MethodDelete},
 		AllowedHeaders: []string{"Authorization", "Content-Type"},
-	}).Handler(mux)
+		ExposedHeaders: []string{"Retry-After", "RateLimit", "RateLimit-Policy"},
+	}).Handler(mux))
 }
 
 // authenticate lets only requests with an API key through to next. Where there is
@@ -122,45 +127,4 @@ func (a *App) guard(route string, next http.Handler) http.Handler {
 		return next
 	}
 	return a.edge.Instrument(route, next)
-}
-
-// passOn serves the meter's reading routes under our own keys, from the embedded
-// meter and a remote one alike.
-func (a *App) passOn(mux *http.ServeMux) {
-	target, err := url.Parse(a.meterURL)
-	if err != nil {
-		panic(err) // the configuration and meter.NewClient have checked it
-	}
-	transport := http.DefaultTransport.(*http.Transport).Clone()
-	a.onStop(transport.CloseIdleConnections)
-	proxy := &httputil.ReverseProxy{
-		Transport: transport,
-		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(target)
-			r.Out.Header.Del("Authorization") // ours, never the meter's business
-			r.Out.Header.Del("Cookie")
-			if a.meterKey != "" {
-				r.Out.Header.Set("Authorization", "Bearer "+a.meterKey)
-			}
-		},
-		// The caller's key was good, so it is ours that the meter does not like. Its
-		// own words, which may repeat that key, are not for the caller.
-		ModifyResponse: func(resp *http.Response) error {
-			switch resp.StatusCode {
-			case http.StatusUnauthorized, http.StatusForbidden, http.StatusProxyAuthRequired:
-				return kgents.Errorf(kgents.CodeMisconfig, "the meter does not let this program in: check OPENMETER_API_KEY")
-			}
-			return nil
-		},
-		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			if kgents.ErrorCode(err) != kgents.CodeMisconfig {
-				err = kgents.Unavailable(5*time.Second, "the meter does not answer: try again later", err)
-			}
-			receive.WriteProblem(w, r, err)
-		},
-		ErrorLog: slog.NewLogLogger(a.log.Handler(), slog.LevelDebug),
-	}
-	for _, route := range []string{"/api/v1/meters", "/api/v1/meters/{slug}", "/api/v1/meters/{slug}/query", "/api/v1/events"} {
-		mux.Handle("GET "+route, a.edge.Instrument(route, a.edge.Authenticate(proxy)))
-	}
 }

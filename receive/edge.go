@@ -53,7 +53,7 @@ type Config struct {
 	Admitter       Admitter
 	Keys           Keys
 	RateLimit      RateLimit // of each key
-	WebhookSecrets []string // empty: webhooks are answered with 500
+	WebhookSecrets []string  // empty: webhooks are answered with 500
 	Log            *slog.Logger
 	Registerer     prometheus.Registerer
 	Tracer         trace.Tracer // nil: no traces
