@@ -70,6 +70,14 @@ func NewClient(baseURL, key string) (*Client, error) {
 	}, nil
 }
 
+// Over makes the client use h from now on, for a meter that is reached in another
+// way than by its address alone, and returns it. Call it before the first request. H
+// must not follow redirects.
+func (c *Client) Over(h *http.Client) *Client {
+	c.http = h
+	return c
+}
+
 // Close gives idle connections back.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 

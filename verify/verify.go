@@ -62,7 +62,12 @@ type Target struct {
 	// Subject is the canary's, empty for Subject. One that nobody else uses has a
 	// count of its own.
 	Subject string
+
+	// HTTP reaches the API and follows no redirects, nil for an ordinary client.
+	HTTP *http.Client
 }
+
+func (t Target) http() *http.Client { return cmp.Or(t.HTTP, http.DefaultClient) }
 
 // Run sends a canary and follows it until ctx ends. Each stage is told to
 // progress when it ends.
@@ -72,6 +77,9 @@ func Run(ctx context.Context, t Target, progress func(Stage)) (Result, error) {
 		return Result{}, err
 	}
 	defer client.Close()
+	if t.HTTP != nil {
+		client.Over(t.HTTP)
+	}
 	id, err := uuid.NewV7()
 	if err != nil {
 		return Result{}, err
@@ -201,7 +209,7 @@ func (v *run) publish() (reason string) {
 		}
 		req.Header.Set("Content-Type", "application/cloudevents+json")
 		req.Header.Set("Authorization", "Bearer "+v.Key)
-		resp, err := http.DefaultClient.Do(req)
+		resp, err := v.http().Do(req)
 		if err != nil {
 			if errors.Is(err, context.DeadlineExceeded) && v.ctx.Err() != nil {
 				err = errors.New("the time was up")
@@ -252,7 +260,7 @@ func (v *run) health() any {
 	if err != nil {
 		return nil
 	}
-	resp, err := http.DefaultClient.Do(req)
+	resp, err := v.http().Do(req)
 	if err != nil {
 		return nil
 	}
