@@ -102,6 +102,15 @@ func (l List) Item(id string) (Item, bool) {
 	return Item{}, false
 }
 
+// Automatic is the list of what a program looks at, without the items for people.
+func (l List) Automatic() (out List) {
+	for _, c := range l.Categories {
+		c.Items = slices.DeleteFunc(slices.Clone(c.Items), func(i Item) bool { return !i.Automatic })
+		out.Categories = append(out.Categories, c)
+	}
+	return out
+}
+
 // Default is the checklist that this program was built with.
 func Default() (List, error) { return Parse(source) }
 

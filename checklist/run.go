@@ -133,7 +133,7 @@ func Run(ctx context.Context, l List, checks map[string]Check, o Options) (Repor
 	all.Wait()
 	for _, res := range r.Results {
 		r.Counts[string(res.Verdict)]++
-		r.OK = r.OK && (!res.Blocking || res.Verdict == Pass || res.Verdict == Signed || res.Verdict == Warn)
+		r.OK = r.OK && res.Ready()
 	}
 	r.Took = time.Since(began)
 	return r, nil
