@@ -30,7 +30,7 @@ import (
 
 const (
 	// MaxWebhookBytes bounds a Stripe webhook, MaxEventsBytes a request with usage
-	// events: 50,000 of 140 bytes each.
+	// events: cloudevents.MaxEvents of 160 bytes each.
 	MaxWebhookBytes = 1 << 20
 	MaxEventsBytes  = 8 << 20
 

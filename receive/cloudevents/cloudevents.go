@@ -47,6 +47,9 @@ func Decode(contentType string, body []byte, now time.Time) ([]kgents.Event, err
 	if err != nil {
 		return nil, err
 	}
+	if err := bounded(body); err != nil {
+		return nil, err
+	}
 	d := decoder{body: body, text: string(body), now: now, json: decoders.Get().(*jsontext.Decoder)}
 	d.json.Reset(bytes.NewBuffer(body))
 	defer func() {
