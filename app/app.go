@@ -61,6 +61,7 @@ type App struct {
 	config config.Config
 	local  config.Local // secrets that `up` made
 	log    *slog.Logger
+	began  time.Time
 	reg    *prometheus.Registry
 	tracer trace.Tracer // nil: no traces
 
@@ -73,8 +74,9 @@ type App struct {
 	js         jetstream.JetStream
 	shown      atomic.Pointer[tls.ConnectionState] // by the NATS server of the last handshake; nil without TLS
 	streams    stream.Config
-	storeLimit int64         // of all streams of the embedded server; 0 with another
-	ensuring   chan struct{} // held while streams and consumer are made
+	embedded   *stream.Embedded // nil with another server
+	storeLimit int64            // of all streams of the embedded server; 0 with another
+	ensuring   chan struct{}    // held while streams and consumer are made
 	meter      *meter.Client
 	meterURL   string
 	meterKey   string
@@ -93,7 +95,7 @@ type App struct {
 // a port in use, is an error of one line that says what to do.
 func Start(ctx context.Context, role config.Role, c config.Config, log *slog.Logger) (_ *App, err error) {
 	a := &App{
-		role: role, config: c, log: log, reg: telemetry.NewRegistry(),
+		role: role, config: c, log: log, began: time.Now(), reg: telemetry.NewRegistry(),
 		failed:   make(chan error, 1),
 		ensuring: make(chan struct{}, 1),
 		streams:  stream.Config{Name: c.StreamName, Replicas: c.Replicas, MaxBytes: c.StreamBytes},
@@ -220,7 +222,7 @@ func (a *App) startNATS(ctx context.Context) error {
 		return fmt.Errorf("%w; its data is in %s", err, dir)
 	}
 	a.onStop(server.Stop)
-	a.storeLimit = server.MaxBytes()
+	a.embedded, a.storeLimit = server, server.MaxBytes()
 	nc, err := server.Connect(name, a.log)
 	if err != nil {
 		return err

@@ -17,6 +17,7 @@ import (
 	"github.com/kgents/kgents/config"
 	"github.com/kgents/kgents/consume/deadletter"
 	"github.com/kgents/kgents/receive"
+	"github.com/kgents/kgents/system"
 )
 
 // Bounds of the HTTP server.
@@ -89,6 +90,9 @@ func (a *App) routes() http.Handler {
 	}
 	if a.reconciler != nil {
 		mux.Handle("POST /api/v1/reconcile", a.authenticate(a.reconciler))
+	}
+	if a.nats != nil {
+		mux.Handle("GET "+system.Path, a.guard(system.Path, newSystemView(a)))
 	}
 	mux.HandleFunc("GET /health", a.watch.serveHealth)
 	mux.HandleFunc("GET /health/saas", a.watch.serveSaaS)

@@ -123,6 +123,14 @@ func (s *Service) Follow() {
 	})
 }
 
+// Last is when the last complete run of any replica ended, zero before the first, and
+// how many events it missed; known is false when nobody can tell the number any more.
+func (s *Service) Last() (at time.Time, missing int64, known bool) {
+	s.metrics.mu.Lock()
+	defer s.metrics.mu.Unlock()
+	return s.metrics.last.At, s.metrics.last.Missing, s.metrics.known
+}
+
 // Schedule mends the day before settle ago every interval, until Close. Of all
 // replicas that do so on one stream, one runs at a time: the first that asks when
 // nobody's run has begun for an interval. The first run is made a tenth of an

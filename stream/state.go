@@ -19,14 +19,25 @@ type State struct {
 
 // Info is what the servers say of a stream.
 type Info struct {
-	Messages, Bytes uint64
-	First, Last     uint64    // sequences
-	Oldest          time.Time // when the first message was stored; zero without one
-	MaxBytes        int64     // 0 when the stream has no bound of its own
+	Name     string    `json:"name"`
+	Messages uint64    `json:"messages"`
+	Bytes    uint64    `json:"bytes"` // of one copy
+	First    uint64    `json:"first_sequence"`
+	Last     uint64    `json:"last_sequence"`
+	Oldest   time.Time `json:"oldest,omitzero"` // when the first message was stored; zero without one
+	MaxBytes int64     `json:"max_bytes"`       // 0 when the stream has no bound of its own
 
-	Replicas int  // copies that there should be
-	Current  int  // copies that have everything, the leader's included
-	Leader   bool // a majority of the copies agrees on a leader, so that it can be written to
+	Replicas int  `json:"replicas"`         // copies that there should be
+	Current  int  `json:"replicas_current"` // copies that have everything, the leader's included
+	Leader   bool `json:"has_leader"`       // a majority of the copies agrees on a leader, so that it can be written to
+
+	Storage    string        `json:"storage"` // file or memory
+	Discard    string        `json:"discard"` // new or old
+	MaxAge     time.Duration `json:"max_age_ns"`
+	DenyDelete bool          `json:"deny_delete"` // by the server, for ever
+	DenyPurge  bool          `json:"deny_purge"`
+
+	Now time.Time `json:"now,omitzero"` // when the leader has said so, by its clock
 }
 
 // Lag is how far the sinks are.
@@ -48,8 +59,16 @@ func ReadInfo(ctx context.Context, js jetstream.JetStream, name string) (Info, e
 
 func info(si *jetstream.StreamInfo) Info {
 	i := Info{
+		Name: si.Config.Name, Storage: "file", Discard: "old", MaxAge: si.Config.MaxAge,
+		DenyDelete: si.Config.DenyDelete, DenyPurge: si.Config.DenyPurge, Now: si.TimeStamp,
 		Messages: si.State.Msgs, Bytes: si.State.Bytes, First: si.State.FirstSeq, Last: si.State.LastSeq,
 		MaxBytes: max(0, si.Config.MaxBytes), Replicas: si.Config.Replicas, Current: 1, Leader: true,
+	}
+	if si.Config.Storage == jetstream.MemoryStorage {
+		i.Storage = "memory"
+	}
+	if si.Config.Discard == jetstream.DiscardNew {
+		i.Discard = "new"
 	}
 	if i.Messages > 0 {
 		i.Oldest = si.State.FirstTime
@@ -100,6 +119,40 @@ func ReadState(ctx context.Context, js jetstream.JetStream, c Config) (s State, 
 	s.Backlog.Oldest = msg.Time
 	return s, nil
 }
+
+// Measure is how many bytes an event takes on disk, of one copy, over the n newest
+// messages. It is 0 without any. It costs n requests at most.
+func Measure(ctx context.Context, js jetstream.JetStream, i Info, n int) (float64, error) {
+	s, err := js.Stream(ctx, i.Name)
+	if err != nil {
+		return 0, err
+	}
+	bytes, events := 0, 0
+	for seq := i.Last; n > 0 && seq >= max(1, i.First); n, seq = n-1, seq-1 {
+		msg, err := s.GetMsg(ctx, seq)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue // aged out in between
+		}
+		if err != nil {
+			return 0, err
+		}
+		bytes += msgOverhead + len(msg.Subject) + len(msg.Data)
+		for name, values := range msg.Header {
+			for _, v := range values {
+				bytes += len(name) + len(v) + len(": \r\n")
+			}
+		}
+		events += max(1, ReadEnvelope(msg.Header).Events)
+	}
+	if events == 0 {
+		return 0, nil
+	}
+	return float64(bytes) / float64(events), nil
+}
+
+// msgOverhead is what a file of nats-server 2.15 has for a message beside what is in
+// it: lengths, sequence, time and checksum, and the first line of its headers.
+const msgOverhead = 22 + 4 + 8 + 12
 
 // ReadNewestDead is when the newest dead letter that is still there was stored. It is
 // zero without one.

@@ -18,8 +18,9 @@ type Server struct {
 	Master           bool
 	Loading          bool // it reads its data and refuses everything meanwhile
 	UsedBytes        int64
-	MaxBytes         int64 // 0 without a bound
-	EvictedKeys      int64 // since it was started
+	MaxBytes         int64  // 0 without a bound
+	Policy           string // what it does when it is full (maxmemory-policy)
+	EvictedKeys      int64  // since it was started
 	ConnectedClients int64
 	AppendOnly       bool // every write goes to the append-only file too
 	LastWriteOK      bool // the last write to that file went well
@@ -66,6 +67,7 @@ func (s *Server) read(text string) error {
 		*to = n
 	}
 	s.Told = true
+	s.Policy = fields["maxmemory_policy"]
 	s.Master = fields["role"] == "master"
 	s.Loading = fields["loading"] == "1"
 	s.AppendOnly = fields["aof_enabled"] == "1"

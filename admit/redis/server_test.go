@@ -21,7 +21,7 @@ func TestLookAtServer(t *testing.T) {
 		t.Errorf("Redis says %+v, want its measures", got)
 	}
 	got.Ping, got.UsedBytes, got.ConnectedClients = 0, 0, 0
-	if want := (redis.Server{Told: true, Master: true, MaxBytes: 64 << 20, AppendOnly: true, LastWriteOK: true}); got != want {
+	if want := (redis.Server{Told: true, Master: true, MaxBytes: 64 << 20, Policy: "noeviction", AppendOnly: true, LastWriteOK: true}); got != want {
 		t.Errorf("Redis says %+v, want %+v", got, want)
 	}
 	server.Do("CONFIG", "SET", "appendonly", "no")
