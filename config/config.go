@@ -71,6 +71,15 @@ type Config struct {
 
 	WebhookSecrets []string
 	APIKeys        []string
+
+	BackupURL        string // directory or s3://bucket/prefix
+	BackupS3Endpoint string // empty = Amazon's
+	BackupS3Region   string // empty = found out
+	AWSAccessKeyID   string
+	AWSSecretKey     string
+	BackupRecipients string // age public keys, empty = backups are not sealed
+	BackupIdentities string // age identities
+	BackupKeepDays   int    // 0 = every backup is kept
 }
 
 // Addr is the address that HTTP listens on.

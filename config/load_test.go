@@ -79,6 +79,9 @@ var everything = vars{
 	"STRIPE_WEBHOOK_SECRET": "whsec_new,whsec_old",
 	"SPOOL_DIR":             "/var/spool/kgents", "SPOOL_MAX_BYTES": "2GiB", "REDIS_URL": "rediss://app:hush@redis.test:6380/3",
 	"RECONCILE_INTERVAL": "30m", "OTEL_EXPORTER_OTLP_ENDPOINT": "https://user:hush@traces.test/otlp",
+	"BACKUP_URL": "s3://backups/staging", "BACKUP_S3_ENDPOINT": "https://s3.test:9000", "BACKUP_S3_REGION": "eu-test-1",
+	"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "aws-key", "BACKUP_RECIPIENT": "age1test",
+	"BACKUP_IDENTITY": "AGE-SECRET-KEY-1TEST", "BACKUP_KEEP": "7",
 }
 
 func TestEveryVariableReachesItsField(t *testing.T) {
@@ -99,6 +102,9 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		ReconcileInterval: 30 * time.Minute,
 		OTLPEndpoint:      "https://user:hush@traces.test/otlp",
 		WebhookSecrets:    []string{"whsec_new", "whsec_old"},
+		BackupURL:         "s3://backups/staging", BackupS3Endpoint: "https://s3.test:9000", BackupS3Region: "eu-test-1",
+		AWSAccessKeyID: "AKIATEST", AWSSecretKey: "aws-key", BackupRecipients: "age1test",
+		BackupIdentities: "AGE-SECRET-KEY-1TEST", BackupKeepDays: 7,
 	}
 	c := load(t, config.RoleAPI, everything)
 	if diff := cmp.Diff(want, c); diff != "" {
@@ -271,6 +277,9 @@ func TestMistakes(t *testing.T) {
 		nats     = "holds something that is no NATS URL: use nats://host:4222 or tls://host:4222"
 		meter    = "is no URL: use http://host or https://host"
 		receiver = "is no URL: use http://host:4318 or https://host"
+		place    = "is no place for backups: use the path of a directory, or s3://bucket/prefix"
+		endpoint = "is no server's URL: use https://host or https://host:port, without a user"
+		days     = "is no whole number from 0 to 3650"
 	)
 	for _, test := range []struct{ name, value, want string }{
 		{"API_PORT", "http", port},
@@ -318,6 +327,11 @@ func TestMistakes(t *testing.T) {
 		{"RECONCILE_INTERVAL", "24h1s", interval},
 		{"RECONCILE_INTERVAL", "-1h", interval},
 		{"RECONCILE_INTERVAL", "hourly", interval},
+		{"BACKUP_URL", "s3://", place},
+		{"BACKUP_URL", "gs://bucket", place},
+		{"BACKUP_S3_ENDPOINT", "s3.test:9000", endpoint},
+		{"BACKUP_KEEP", "7d", days},
+		{"BACKUP_KEEP", "-1", days},
 	} {
 		t.Run(test.name+"="+test.value, func(t *testing.T) {
 			_, _, err := config.Load(config.RoleUp, config.Source{Env: vars{test.name: test.value}.lookup})

@@ -259,6 +259,68 @@ func Variables() []Variable {
 			set:  listSetter(func(c *Config, l []string) { c.WebhookSecrets = l }),
 			get:  func(c Config) string { return strings.Join(c.WebhookSecrets, ",") },
 		},
+		{
+			Name: "BACKUP_URL", Help: "where backups of the stream are kept: a directory, or s3://bucket/prefix",
+			set: func(c *Config, s string) error {
+				if bucket, ok := strings.CutPrefix(s, "s3://"); ok && strings.Trim(bucket, "/") == "" || !ok && strings.Contains(s, "://") {
+					return errors.New("is no place for backups: use the path of a directory, or s3://bucket/prefix")
+				}
+				c.BackupURL = s
+				return nil
+			},
+			get: func(c Config) string { return redact(c.BackupURL) },
+		},
+		{
+			Name: "BACKUP_S3_ENDPOINT", Help: "URL of the server that has the bucket, by path (https://host/bucket); empty = Amazon S3",
+			set: func(c *Config, s string) error {
+				if s != "" {
+					if u, err := url.Parse(s); err != nil || u.Host == "" || u.User != nil || (u.Scheme != "http" && u.Scheme != "https") {
+						return errors.New("is no server's URL: use https://host or https://host:port, without a user")
+					}
+				}
+				c.BackupS3Endpoint = s
+				return nil
+			},
+			get: func(c Config) string { return redact(c.BackupS3Endpoint) },
+		},
+		{
+			Name: "BACKUP_S3_REGION", Help: "the bucket's region; empty = the server is asked",
+			set: func(c *Config, s string) error { c.BackupS3Region = s; return nil },
+			get: func(c Config) string { return c.BackupS3Region },
+		},
+		{
+			Name: "AWS_ACCESS_KEY_ID", Secret: true, Help: "name of the key that may use the bucket",
+			set: func(c *Config, s string) error { c.AWSAccessKeyID = s; return nil },
+			get: func(c Config) string { return c.AWSAccessKeyID },
+		},
+		{
+			Name: "AWS_SECRET_ACCESS_KEY", Secret: true, Help: "the key that may use the bucket",
+			set: func(c *Config, s string) error { c.AWSSecretKey = s; return nil },
+			get: func(c Config) string { return c.AWSSecretKey },
+		},
+		{
+			Name: "BACKUP_RECIPIENT", Help: "age public keys (age1...) that backups are sealed to, comma-separated, each of which opens them alone; empty = backups are not sealed",
+			// Whether it is one is said where it is used: an error here would quote it, and
+			// it may be the identity by mistake.
+			set: func(c *Config, s string) error { c.BackupRecipients = s; return nil },
+			get: func(c Config) string {
+				if strings.Contains(strings.ToUpper(c.BackupRecipients), "SECRET") {
+					return hidden
+				}
+				return redact(c.BackupRecipients)
+			},
+		},
+		{
+			Name: "BACKUP_IDENTITY", Secret: true, Help: "age identity (AGE-SECRET-KEY-1...) that opens sealed backups: to restore, to drill, to verify what is in them",
+			set: func(c *Config, s string) error { c.BackupIdentities = s; return nil },
+			get: func(c Config) string { return c.BackupIdentities },
+		},
+		{
+			Name: "BACKUP_KEEP", dflt: "0",
+			Help: "days for which the last backup of each day is kept, beside all of the last 24 hours; the newest whole one is never deleted; 0 = every backup is kept",
+			set:  intSetter(0, 3650, func(c *Config, n int) { c.BackupKeepDays = n }),
+			get:  func(c Config) string { return strconv.Itoa(c.BackupKeepDays) },
+		},
 	}
 }
 

@@ -11,12 +11,22 @@ import (
 )
 
 // Embedded is a NATS server inside the process, reachable from nowhere else. It
-// syncs every write to disk before it acknowledges it.
+// syncs every write to disk before it acknowledges it, unless it is a scratch one.
 type Embedded struct{ srv *server.Server }
 
 // StartEmbedded runs a server that keeps its streams in dir. One process at a
 // time may use dir: the caller holds a lock on it.
 func StartEmbedded(dir string, log *slog.Logger) (*Embedded, error) {
+	return startEmbedded(dir, true, log)
+}
+
+// StartScratch is StartEmbedded for streams that nobody will miss: it leaves syncing
+// to the operating system.
+func StartScratch(dir string, log *slog.Logger) (*Embedded, error) {
+	return startEmbedded(dir, false, log)
+}
+
+func startEmbedded(dir string, syncAlways bool, log *slog.Logger) (*Embedded, error) {
 	srv, err := server.NewServer(&server.Options{
 		ServerName:             "kgents-embedded",
 		DontListen:             true,
@@ -24,7 +34,7 @@ func StartEmbedded(dir string, log *slog.Logger) (*Embedded, error) {
 		NoLog:                  true,
 		JetStream:              true,
 		StoreDir:               dir,
-		SyncAlways:             true,
+		SyncAlways:             syncAlways,
 		JetStreamMaxMemory:     64 << 20,
 		DisableJetStreamBanner: true,
 		MaxPayload:             1 << 20,

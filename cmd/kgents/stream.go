@@ -31,46 +31,69 @@ func newStreamCommand() *cobra.Command {
 them into an empty server.
 
 The server is that of NATS_SERVERS. Without it, it is the embedded one of the data
-directory, which must not be running then.`,
+directory, which must not be running then.
+
+A backup is a directory of its own, or one of many in a store: --to and --from name
+the store, by default BACKUP_URL, a directory or s3://bucket/prefix. There each has a
+name by its time, and 'latest' is the newest that is whole. With BACKUP_RECIPIENT, an
+age public key, what goes into a store is sealed: who makes backups can't read them.`,
 		Example: `  kgents stream backup /backups/2026-11-30
   kgents stream verify /backups/2026-11-30
-  kgents stream restore /backups/2026-11-30 --data ./new`,
+  kgents stream restore /backups/2026-11-30 --data ./new
+  kgents stream backup --to s3://backups/kgents
+  kgents stream drill --from s3://backups/kgents --backup-identity-file identity.txt`,
 		Args: onlyCommands,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newStreamBackupCommand(), newStreamRestoreCommand(), newStreamVerifyCommand())
+	cmd.AddCommand(newStreamBackupCommand(), newStreamRestoreCommand(), newStreamVerifyCommand(),
+		newStreamListCommand(), newStreamPruneCommand(), newStreamDrillCommand())
 	return cmd
 }
 
 func newStreamBackupCommand() *cobra.Command {
-	var output string
+	var output, to string
 	cmd := &cobra.Command{
-		Use:   "backup DIR",
-		Short: "Copy both streams into a new directory",
-		Long: `Copy what both streams hold at the beginning into DIR, which must be empty or not
-there: headers and bodies byte for byte, with a SHA-256 of each file. With
-NATS_SERVERS everything may go on meanwhile. DIR is a backup when it has a
-manifest.json, which is written last. It holds customers' data, unencrypted.
+		Use:   "backup [DIR]",
+		Short: "Copy both streams into a new directory or a store",
+		Long: `Copy what both streams hold at the beginning: headers and bodies byte for byte, with
+a SHA-256 of each file. With NATS_SERVERS everything may go on meanwhile. It is a
+backup when it has a manifest.json, which is written last.
+
+Into DIR, which must be empty or not there, unencrypted: it holds customers' data.
+Or into a store, --to or BACKUP_URL, under a name that is printed, and sealed to
+BACKUP_RECIPIENT if that is set. There, backups that BACKUP_KEEP doesn't keep are
+deleted before. On this machine a store needs 70 MiB in TMPDIR, however big the
+streams are.
 
 The servers note when it was made, for kgents_backup_last_success_timestamp_seconds.`,
 		Example: `  kgents stream backup /backups/2026-11-30
-  NATS_SERVERS=nats://nats:4222 kgents stream backup /backups/2026-11-30 --output json`,
-		Args: oneDirectory,
+  NATS_SERVERS=nats://nats:4222 kgents stream backup --to s3://backups/kgents --output json`,
+		Args: cobra.MaximumNArgs(1),
 	}
 	s := addStreamFlags(cmd, &output)
+	addStoreFlag(cmd, "to", &to)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
-		return s.open(cmd, output, false, func(o app.Offline) error {
-			m, err := withBar("copying ", func(p backup.Progress) (backup.Manifest, error) {
-				return backup.Write(cmd.Context(), o.JetStream, o.Streams, args[0], p)
-			})
+		if len(args) == 1 && to != "" {
+			return errors.New("a directory and --to are two places: leave one out")
+		}
+		return s.open(cmd, output, false, func(c config.Config, o app.Offline) error {
+			r := backup.Report{Sound: true, Problems: []backup.Problem{}}
+			var err error
+			if len(args) == 1 {
+				r.Dir, r.Opened = args[0], true
+				r.Manifest, err = withBar("copying ", func(p backup.Progress) (backup.Manifest, error) {
+					return backup.Write(cmd.Context(), o.JetStream, o.Streams, args[0], p)
+				})
+			} else {
+				err = saveBackup(cmd, c, o, to, &r)
+			}
 			if err != nil {
 				return err
 			}
-			if err := backup.Note(cmd.Context(), o.JetStream, o.Streams, m); err != nil {
+			if err := backup.Note(cmd.Context(), o.JetStream, o.Streams, r.Manifest); err != nil {
 				// The backup is whole all the same.
 				fmt.Fprintf(cmd.ErrOrStderr(), "The servers could not note that there is a backup, so the alert BackupMissing doesn't know of it: %v\n", err)
 			}
-			r := backup.Report{Dir: args[0], Sound: true, Manifest: m, Problems: []backup.Problem{}}
 			return printBackup(cmd.OutOrStdout(), output, "written and synced", r)
 		})
 	}
@@ -78,65 +101,72 @@ The servers note when it was made, for kgents_backup_last_success_timestamp_seco
 }
 
 func newStreamVerifyCommand() *cobra.Command {
-	var output string
+	var output, from string
 	cmd := &cobra.Command{
-		Use:   "verify DIR",
+		Use:   "verify DIR | NAME | latest",
 		Short: "Check a backup, without a server",
-		Long: `Read all of the backup in DIR and compare it with its manifest. Exit code 1 when
-anything is missing or is not what was written.`,
+		Long: `Read all of a backup and compare it with its manifest. Exit code 1 when anything is
+missing or is not what was written. A backup in a store is named as 'kgents stream
+list' does, or 'latest'. Of a sealed one every byte that is stored is checked without
+the identity; what is in it only with BACKUP_IDENTITY.`,
 		Example: `  kgents stream verify /backups/2026-11-30
-  kgents stream verify /backups/2026-11-30 --output json`,
-		Args: oneDirectory,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			if err := checkOutput(output); err != nil {
-				return err
-			}
-			r, err := withBar("checking ", func(p backup.Progress) (backup.Report, error) {
-				return backup.Verify(cmd.Context(), args[0], p)
-			})
-			if err != nil {
-				return err
-			}
-			if err := printBackup(cmd.OutOrStdout(), output, "as it was written", r); err != nil {
-				return err
-			}
-			if !r.Sound {
-				return errReported
-			}
-			return nil
-		},
+  kgents stream verify latest --from s3://backups/kgents --output json`,
+		Args: oneBackup,
 	}
-	addOutputFlag(cmd, &output)
+	s := addStreamFlags(cmd, &output)
+	addStoreFlag(cmd, "from", &from)
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		_, source, err := s.source(cmd, output, from, args[0])
+		if err != nil {
+			return err
+		}
+		r, err := withBar("checking ", func(p backup.Progress) (backup.Report, error) {
+			return backup.Verify(cmd.Context(), source, p)
+		})
+		if err != nil {
+			return err
+		}
+		if err := printBackup(cmd.OutOrStdout(), output, "as it was written", r); err != nil {
+			return err
+		}
+		if !r.Sound {
+			return errReported
+		}
+		return nil
+	}
 	return cmd
 }
 
 func newStreamRestoreCommand() *cobra.Command {
-	var output string
+	var output, from string
 	cmd := &cobra.Command{
-		Use:   "restore DIR",
+		Use:   "restore DIR | NAME | latest",
 		Short: "Put a backup into an empty server, and read it back",
-		Long: `Check the backup in DIR, publish all of it into streams that are empty or not
-there, and read them back. Exit code 1 on any difference. Stop 'kgents api' and
-'kgents sink' until it is done.
+		Long: `Check a backup, publish all of it into streams that are empty or not there, and
+read them back. Exit code 1 on any difference. Stop 'kgents api' and 'kgents sink'
+until it is done. A backup in a store is named as 'kgents stream list' does, or
+'latest'; a sealed one needs BACKUP_IDENTITY.
 
 The meter then gets everything again and counts each event once, by its source and
 id. A remote OpenMeter must deduplicate as far back as the backup goes.`,
 		Example: `  kgents stream restore /backups/2026-11-30 --data ./new
-  NATS_SERVERS=nats://nats:4222 kgents stream restore /backups/2026-11-30`,
-		Args: oneDirectory,
+  NATS_SERVERS=nats://nats:4222 kgents stream restore latest --from s3://backups/kgents`,
+		Args: oneBackup,
 	}
 	s := addStreamFlags(cmd, &output)
+	addStoreFlag(cmd, "from", &from)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		// Before a data directory is made for it.
-		if err := checkOutput(output); err != nil {
+		_, source, err := s.source(cmd, output, from, args[0])
+		if err != nil {
 			return err
 		}
-		if _, err := backup.ReadManifest(args[0]); err != nil {
+		if _, err := source.Manifest(cmd.Context()); err != nil {
 			return err
 		}
-		return s.open(cmd, output, true, func(o app.Offline) error {
+		return s.open(cmd, output, true, func(_ config.Config, o app.Offline) error {
 			r, err := withBar("restoring ", func(p backup.Progress) (backup.Restored, error) {
-				return backup.Restore(cmd.Context(), o.JetStream, o.Streams, args[0], p)
+				return backup.Restore(cmd.Context(), o.JetStream, o.Streams, source, p)
 			})
 			if err != nil {
 				return err
@@ -153,9 +183,9 @@ id. A remote OpenMeter must deduplicate as far back as the backup goes.`,
 	return cmd
 }
 
-func oneDirectory(cmd *cobra.Command, args []string) error {
+func oneBackup(cmd *cobra.Command, args []string) error {
 	if len(args) != 1 || args[0] == "" {
-		return fmt.Errorf("'%s' takes one directory: see '%[1]s --help'", cmd.CommandPath())
+		return fmt.Errorf("'%s' takes one backup, a directory or a name: see '%[1]s --help'", cmd.CommandPath())
 	}
 	return nil
 }
@@ -172,11 +202,11 @@ func checkOutput(output string) error {
 	return nil
 }
 
-// addStreamFlags gives cmd the settings of NATS alone.
+// addStreamFlags gives cmd the settings of NATS and of backups alone.
 func addStreamFlags(cmd *cobra.Command, output *string) *settings {
 	s := &settings{flags: pflag.NewFlagSet("settings", pflag.ContinueOnError)}
 	for _, v := range config.Variables() {
-		if !strings.HasPrefix(v.Name, "NATS_") {
+		if !strings.HasPrefix(v.Name, "NATS_") && !strings.HasPrefix(v.Name, "BACKUP_") && !strings.HasPrefix(v.Name, "AWS_") {
 			continue
 		}
 		s.flags.String(v.Flag(), "", v.Help+" ($"+v.Name+")")
@@ -192,7 +222,7 @@ func addStreamFlags(cmd *cobra.Command, output *string) *settings {
 
 // open connects for as long as f works. Create makes a data directory that isn't
 // there.
-func (s *settings) open(cmd *cobra.Command, output string, create bool, f func(app.Offline) error) error {
+func (s *settings) open(cmd *cobra.Command, output string, create bool, f func(config.Config, app.Offline) error) error {
 	if err := checkOutput(output); err != nil {
 		return err
 	}
@@ -211,7 +241,7 @@ func (s *settings) open(cmd *cobra.Command, output string, create bool, f func(a
 		return err
 	}
 	defer o.Close()
-	return f(o)
+	return f(c, o)
 }
 
 // withBar draws a bar on a terminal while f works.
@@ -258,13 +288,21 @@ func printBackup(w io.Writer, output, good string, r backup.Report) error {
 	}
 	term.Table(w, s, columns, rows)
 	if r.Sound {
-		fmt.Fprintf(w, "%s  the backup in %s is %s\n", s.Good("✓"), printable(r.Dir), good)
+		fmt.Fprintf(w, "%s  the backup %s is %s\n", s.Good("✓"), printable(r.Dir), good)
+		if len(r.Manifest.Recipients) > 0 {
+			fmt.Fprintf(w, "   It is sealed to %s", printable(strings.Join(r.Manifest.Recipients, ", ")))
+			if r.Opened {
+				fmt.Fprintln(w, ", and was opened.")
+			} else {
+				fmt.Fprintln(w, ": without the identity, what is stored was checked and its messages were not read.")
+			}
+		}
 		return nil
 	}
 	for _, p := range r.Problems {
 		fmt.Fprintf(w, "%s  %s: %s\n", s.Bad("✗"), printable(p.File), p.What)
 	}
-	fmt.Fprintf(w, "   The backup in %s can't be restored: copy these files again, or make another.\n", printable(r.Dir))
+	fmt.Fprintf(w, "   The backup %s can't be restored: copy these files again, or make another.\n", printable(r.Dir))
 	return nil
 }
 

@@ -278,7 +278,7 @@ func operatorCopies(t *testing.T, nats *natsServers, suffix string) {
 	}
 	lost := oneNATS(t)
 	to := open(lost, true)
-	restored, err := backup.Restore(t.Context(), to.JetStream, to.Streams, dir, nil)
+	restored, err := backup.Restore(t.Context(), to.JetStream, to.Streams, backup.Dir(dir), nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,4 +1,6 @@
-// Package backup copies the streams of a live server to files, and back.
+// Package backup copies the streams of a live server to files, and back. The files
+// are in a directory of their own (Write), or in a folder of a Store (Save), which is
+// a directory of backups or a bucket, sealed to a public key if there is one.
 //
 // It promises that a backup with a manifest is whole: the manifest is written
 // last, by rename, after every other file is synced, and every byte that was
@@ -15,20 +17,23 @@
 //
 // When NATS goes away, Write and Restore fail after about half a minute. What a
 // failed Write leaves has no manifest, and Verify says so. What a failed Restore
-// leaves must be deleted before the next.
+// leaves must be deleted before the next. When the store goes away, so do Save, Prune
+// and whatever reads it, within a bound that its implementation says; a Save that
+// failed leaves files without a manifest, which Prune deletes a day later.
 //
 // It is bounded: a segment has at most 64 MiB, at most one window of 256 messages
-// or 8 MiB is under way in a restore, and 64 messages in a backup.
+// or 8 MiB is under way in a restore, and 64 messages in a backup. Save keeps one
+// segment at a time in its scratch directory; a restore keeps none on disk.
 package backup
 
 import (
 	"bytes"
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/kgents/kgents"
@@ -36,6 +41,7 @@ import (
 
 const (
 	format       = "kgents-stream-backup/1"
+	formatSealed = "kgents-stream-backup/2" // segments are sealed
 	manifestName = "manifest.json"
 
 	// maxSegment bounds a file, so that one can be copied again alone.
@@ -48,6 +54,9 @@ type Manifest struct {
 	Began   time.Time `json:"began"`
 	Ended   time.Time `json:"ended"`
 	Streams []Stream  `json:"streams"` // dead letters, then events: the order of a restore
+
+	// Recipients are the public keys that the segments are sealed to, if they are.
+	Recipients []string `json:"recipients,omitempty"`
 
 	// SHA256 is of the manifest as it is with this empty.
 	SHA256 string `json:"sha256"`
@@ -82,6 +91,24 @@ type Segment struct {
 	First    uint64 `json:"first_sequence"`
 	Last     uint64 `json:"last_sequence"`
 	SHA256   string `json:"sha256"`
+
+	// Sealed is the file as it is stored, where that is not what Bytes and SHA256
+	// describe.
+	Sealed *Sealed `json:"sealed,omitempty"`
+}
+
+// Sealed is what anybody can verify of a sealed file.
+type Sealed struct {
+	Bytes  int64  `json:"bytes"`
+	SHA256 string `json:"sha256"`
+}
+
+// stored is the size of the file.
+func (seg Segment) stored() int64 {
+	if seg.Sealed != nil {
+		return seg.Sealed.Bytes
+	}
+	return seg.Bytes
 }
 
 // Messages is how many there are in all streams.
@@ -123,35 +150,41 @@ func (m Manifest) text() ([]byte, error) {
 	return b.Bytes(), err
 }
 
-// ReadManifest reads dir's manifest, and refuses one that is not as it was written:
-// it is written again and must come out the same. It looks at no other file.
-func ReadManifest(dir string) (Manifest, error) {
+// ReadManifest is the manifest of the backup in a directory.
+func ReadManifest(dir string) (Manifest, error) { return Dir(dir).Manifest(context.Background()) }
+
+// Manifest reads the manifest, and refuses one that is not as it was written: it is
+// written again and must come out the same. It looks at no other file.
+func (s Source) Manifest(ctx context.Context) (Manifest, error) {
 	var m Manifest
-	path := filepath.Join(dir, manifestName)
-	b, err := os.ReadFile(path)
-	if errors.Is(err, os.ErrNotExist) {
-		return m, kgents.Errorf(kgents.CodeInvalid, "%s has no %s: it is no backup, or one that was interrupted; make another", dir, manifestName)
+	b, err := s.manifest(ctx)
+	if gone(err) {
+		return m, kgents.Errorf(kgents.CodeInvalid, "%s has no %s: it is no backup, or one that was interrupted; make another", s, manifestName)
 	}
 	if err != nil {
 		return m, err
 	}
-	changed := kgents.Errorf(kgents.CodeInvalid, "%s was changed after it was written", path)
+	where := s.String() + "/" + manifestName
+	changed := kgents.Errorf(kgents.CodeInvalid, "%s was changed after it was written", where)
 	if err := json.Unmarshal(b, &m); err != nil {
 		return m, changed
 	}
+	known := m.Format == format || m.Format == formatSealed
 	if again, err := m.encode(); err != nil || !bytes.Equal(again, b) {
-		if m.Format != format && m.Format != "" {
-			return m, kgents.Errorf(kgents.CodeInvalid, "%s has the format %q; this program reads %q", path, m.Format, format)
+		if known || m.Format == "" {
+			return m, changed
 		}
-		return m, changed
 	}
-	if m.Format != format {
-		return m, kgents.Errorf(kgents.CodeInvalid, "%s has the format %q; this program reads %q", path, m.Format, format)
+	if !known {
+		return m, kgents.Errorf(kgents.CodeInvalid, "%s has the format %q; this program reads %q and %q", where, m.Format, format, formatSealed)
 	}
-	for _, s := range m.Streams {
-		for _, seg := range s.Segments {
-			if filepath.Base(seg.File) != seg.File {
-				return m, kgents.Errorf(kgents.CodeInvalid, "%s names the file %q, which is not in its directory", path, seg.File)
+	for _, st := range m.Streams {
+		for _, seg := range st.Segments {
+			if !ourFile.MatchString(seg.File) {
+				return m, kgents.Errorf(kgents.CodeInvalid, "%s names the file %q, which is none of a backup's", where, seg.File)
+			}
+			if (seg.Sealed != nil) != (m.Format == formatSealed) {
+				return m, changed
 			}
 		}
 	}

@@ -115,7 +115,7 @@ func (b *bed) backup(dir string) Manifest {
 
 func (b *bed) restore(dir string) Restored {
 	b.Helper()
-	r, err := Restore(b.Context(), b.js, b.config, dir, nil)
+	r, err := Restore(b.Context(), b.js, b.config, Dir(dir), nil)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -125,7 +125,7 @@ func (b *bed) restore(dir string) Restored {
 // sound verifies a backup that must be.
 func sound(t *testing.T, dir string) Manifest {
 	t.Helper()
-	r, err := Verify(context.Background(), dir, nil)
+	r, err := Verify(context.Background(), Dir(dir), nil)
 	if err != nil || !r.Sound {
 		t.Fatalf("the backup is not sound: %v, %+v", err, r.Problems)
 	}

@@ -13,6 +13,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/kgents/kgents/stream"
 )
 
 // Bounds of what is published before its acknowledgements are waited for, and of
@@ -197,6 +199,7 @@ func (p *publisher) acknowledged(ctx context.Context, msg *nats.Msg, ack *jetstr
 			return false, nil
 		}
 		p.out.Repeated++
+		p.out.RepeatedEvents += uint64(stream.ReadEnvelope(msg.Header).Events)
 		p.step()
 		p.step() // it is not read back
 		return true, nil

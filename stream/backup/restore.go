@@ -17,7 +17,7 @@ import (
 
 // Restored says what became of a backup's messages.
 type Restored struct {
-	Dir     string           `json:"dir"`
+	Dir     string           `json:"dir"`  // where the backup is
 	Same    bool             `json:"same"` // the target was read back, and has what it should
 	Streams []RestoredStream `json:"streams"`
 }
@@ -33,6 +33,9 @@ type RestoredStream struct {
 	// window (2 minutes); a restore is quicker, so it keeps one. Nothing is lost:
 	// the events in both are the same.
 	Repeated uint64 `json:"repeated"`
+
+	// RepeatedEvents are those in them, as their headers say.
+	RepeatedEvents uint64 `json:"repeated_events,omitempty"`
 
 	// Renamed have the Nats-Msg-Id of a message before them but another subject or
 	// body, which no program of ours writes. They are stored without the id.
@@ -54,15 +57,18 @@ type RestoredStream struct {
 //
 // After an error the target holds a part of the backup. A difference that reading
 // back finds is no error: it is in the answer.
-func Restore(ctx context.Context, js jetstream.JetStream, c stream.Config, dir string, progress Progress) (Restored, error) {
-	r := Restored{Dir: dir, Same: true}
+func Restore(ctx context.Context, js jetstream.JetStream, c stream.Config, from Source, progress Progress) (Restored, error) {
+	r := Restored{Dir: from.String(), Same: true}
 	// Each message is verified, published and read back.
-	found, err := Verify(ctx, dir, func(done, total uint64) { progress.tell(done, 3*total) })
+	found, err := Verify(ctx, from, func(done, total uint64) { progress.tell(done, 3*total) })
 	if err != nil {
 		return r, err
 	}
 	if err := found.err(); err != nil {
 		return r, err
+	}
+	if !found.Opened {
+		return r, found.Manifest.keyError(from)
 	}
 	// The stream's name is in subjects and headers, so it can't be another.
 	m := found.Manifest
@@ -86,7 +92,7 @@ func Restore(ctx context.Context, js jetstream.JetStream, c stream.Config, dir s
 	total, done := 3*m.Messages(), m.Messages()
 	step := func() { done++; progress.tell(min(done, total), total) }
 	for i, s := range m.Streams {
-		out, err := restoreStream(ctx, js, targets[i], dir, s, step)
+		out, err := restoreStream(ctx, js, targets[i], from, s, step)
 		if err != nil {
 			return r, fmt.Errorf("restore of stream %s: %w; a part of it is there: before you try again, delete the streams %s and %s, or the embedded server's directory", s.Name, err, c.Name, c.DeadName())
 		}
@@ -111,7 +117,7 @@ func empty(ctx context.Context, js jetstream.JetStream, name string) error {
 	return nil
 }
 
-func restoreStream(ctx context.Context, js jetstream.JetStream, target jetstream.Stream, dir string, s Stream, step func()) (RestoredStream, error) {
+func restoreStream(ctx context.Context, js jetstream.JetStream, target jetstream.Stream, from Source, s Stream, step func()) (RestoredStream, error) {
 	info, err := target.Info(ctx)
 	if err != nil {
 		return RestoredStream{}, err
@@ -121,7 +127,7 @@ func restoreStream(ctx context.Context, js jetstream.JetStream, target jetstream
 		out: RestoredStream{Name: s.Name, Messages: s.Messages},
 	}
 	for _, seg := range s.Segments {
-		if err := seg.read(ctx, dir, func(m message) error { return p.add(ctx, m) }); err != nil {
+		if err := seg.read(ctx, from, func(m message) error { return p.add(ctx, m) }); err != nil {
 			return p.out, fmt.Errorf("%s: %w", seg.File, err)
 		}
 	}

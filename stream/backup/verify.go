@@ -1,7 +1,9 @@
 package backup
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/kgents/kgents"
@@ -9,10 +11,16 @@ import (
 
 // Report is what Verify found.
 type Report struct {
-	Dir      string    `json:"dir"`
-	Sound    bool      `json:"sound"` // there are no problems
+	Dir      string    `json:"dir"`              // where the backup is
+	Backup   string    `json:"backup,omitempty"` // its name, in a store
+	Sound    bool      `json:"sound"`            // there are no problems
 	Manifest Manifest  `json:"manifest"`
 	Problems []Problem `json:"problems"`
+
+	// Opened says that the messages were read. Of a sealed backup without its
+	// identity they were not: every byte that is stored is what was written all the
+	// same.
+	Opened bool `json:"opened"`
 }
 
 // Problem is a file that is not what was written.
@@ -22,14 +30,19 @@ type Problem struct {
 }
 
 // Verify reads all of a backup and compares it with its manifest. It needs no
-// server and changes nothing. The error says that there is no manifest that can
-// be believed, or that ctx has ended; damage to other files is in the report.
-func Verify(ctx context.Context, dir string, progress Progress) (Report, error) {
-	r := Report{Dir: dir, Problems: []Problem{}}
+// server, and of a sealed backup no identity, and changes nothing. The error says
+// that there is no manifest that can be believed, that the identity at hand is
+// another's, or that ctx has ended; damage to other files is in the report.
+func Verify(ctx context.Context, from Source, progress Progress) (Report, error) {
+	r := Report{Dir: from.String(), Problems: []Problem{}}
 	var err error
-	if r.Manifest, err = ReadManifest(dir); err != nil {
+	if r.Manifest, err = from.Manifest(ctx); err != nil {
 		return r, err
 	}
+	if from.Store != nil {
+		r.Backup = from.Name
+	}
+	r.Opened = r.Manifest.Format == format || !from.Identities.None()
 	total, done := r.Manifest.Messages(), uint64(0)
 	for _, s := range r.Manifest.Streams {
 		got := Stream{Name: s.Name, Config: s.Config, Segments: s.Segments}
@@ -38,7 +51,7 @@ func Verify(ctx context.Context, dir string, progress Progress) (Report, error) 
 		for _, seg := range s.Segments {
 			got.Bytes += seg.Bytes
 			begin := done
-			err := seg.read(ctx, dir, func(m message) error {
+			err := r.read(ctx, from, seg, func(m message) error {
 				got.count(m)
 				done++
 				progress.tell(min(done, total), total)
@@ -46,6 +59,9 @@ func Verify(ctx context.Context, dir string, progress Progress) (Report, error) 
 			})
 			if ctx.Err() != nil {
 				return r, ctx.Err()
+			}
+			if errors.Is(err, errKey) {
+				return r, r.Manifest.keyError(from)
 			}
 			if err == nil && seg.First <= before {
 				err = fmt.Errorf("its messages do not come after those of the file before")
@@ -58,12 +74,25 @@ func Verify(ctx context.Context, dir string, progress Progress) (Report, error) 
 			done = begin + seg.Messages
 			progress.tell(min(done, total), total)
 		}
-		if !damaged && !got.same(s) {
+		if !damaged && r.Opened && !got.same(s) {
 			r.Problems = append(r.Problems, Problem{manifestName, "stream " + s.Name + ": the sums are not those of its files"})
 		}
 	}
 	r.Sound = len(r.Problems) == 0
 	return r, nil
+}
+
+// read reads a segment, or checks it where its messages can't be read. That no
+// identity opens it is the answer only of a file that is what was written.
+func (r Report) read(ctx context.Context, from Source, seg Segment, f func(message) error) error {
+	if !r.Opened {
+		return seg.check(ctx, from)
+	}
+	err := seg.read(ctx, from, f)
+	if errors.Is(err, errKey) {
+		return cmp.Or(seg.check(ctx, from), err)
+	}
+	return err
 }
 
 // same compares the sums, but that of events: it is what headers were read to say,
@@ -83,5 +112,5 @@ func (r Report) err() error {
 	if n := len(r.Problems) - 1; n > 0 {
 		more = fmt.Sprintf(", and %d more problems", n)
 	}
-	return kgents.Errorf(kgents.CodeInvalid, "the backup in %s is damaged: %s: %s%s; nothing was restored", r.Dir, p.File, p.What, more)
+	return kgents.Errorf(kgents.CodeInvalid, "the backup %s is damaged: %s: %s%s; nothing was restored", r.Dir, p.File, p.What, more)
 }

@@ -26,26 +26,53 @@ func Write(ctx context.Context, js jetstream.JetStream, c stream.Config, dir str
 }
 
 func write(ctx context.Context, js jetstream.JetStream, c stream.Config, dir string, progress Progress, segment int64) (Manifest, error) {
-	m := Manifest{Format: format, Began: now()}
-	var infos []*jetstream.StreamInfo
-	var total, done uint64
-	// Both are looked at before the first is copied, so that the copy is of one
-	// moment, or nearly.
+	found, err := find(ctx, js, c)
+	if err != nil {
+		return Manifest{}, err
+	}
+	if err := makeEmpty(dir); err != nil {
+		return Manifest{}, err
+	}
+	m, err := found.copy(ctx, js, writer{dir: dir, max: segment}, progress)
+	if err != nil {
+		return m, err
+	}
+	return m, m.store(dir)
+}
+
+// moment is what the servers say of both streams at the beginning.
+type moment struct {
+	at       time.Time
+	infos    []*jetstream.StreamInfo // dead letters, then events
+	messages uint64
+}
+
+// find looks at both before the first is copied, so that the copy is of one moment,
+// or nearly.
+func find(ctx context.Context, js jetstream.JetStream, c stream.Config) (moment, error) {
+	found := moment{at: now()}
 	for _, name := range []string{c.DeadName(), c.Name} {
 		s, err := js.Stream(ctx, name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			return m, kgents.Errorf(kgents.CodeMisconfig, "the server has no stream %s: look at NATS_STREAM_NAME, or start kgents once", name)
+			return found, kgents.Errorf(kgents.CodeMisconfig, "the server has no stream %s: look at NATS_STREAM_NAME, or start kgents once", name)
 		}
 		if err != nil {
-			return m, fmt.Errorf("stream %s: %w", name, err)
+			return found, fmt.Errorf("stream %s: %w", name, err)
 		}
-		infos = append(infos, s.CachedInfo())
-		total += s.CachedInfo().State.Msgs
+		found.infos = append(found.infos, s.CachedInfo())
+		found.messages += s.CachedInfo().State.Msgs
 	}
-	if err := makeEmpty(dir); err != nil {
-		return m, err
+	return found, nil
+}
+
+// copy writes the segments of both streams, each by a writer like to.
+func (found moment) copy(ctx context.Context, js jetstream.JetStream, to writer, progress Progress) (Manifest, error) {
+	m := Manifest{Format: format, Began: found.at, Recipients: to.seal.names}
+	if !to.seal.None() {
+		m.Format = formatSealed
 	}
-	for i, info := range infos {
+	var done uint64
+	for i, info := range found.infos {
 		s, err := js.Stream(ctx, info.Config.Name)
 		if err != nil {
 			return m, fmt.Errorf("stream %s: %w", info.Config.Name, err)
@@ -54,10 +81,11 @@ func write(ctx context.Context, js jetstream.JetStream, c stream.Config, dir str
 		if out.Config, err = plain(info.Config); err != nil {
 			return m, err
 		}
-		w := &writer{dir: dir, kind: []string{"dead", "events"}[i], max: segment, stream: &out}
+		w := to
+		w.kind, w.stream = []string{"dead", "events"}[i], &out
 		err = read(ctx, s, info.State, func(msg message) error {
 			done++
-			progress.tell(min(done, total), total)
+			progress.tell(min(done, found.messages), found.messages)
 			return w.add(msg)
 		})
 		if err == nil {
@@ -73,7 +101,7 @@ func write(ctx context.Context, js jetstream.JetStream, c stream.Config, dir str
 		m.Streams = append(m.Streams, out)
 	}
 	m.Ended = now()
-	return m, m.store(dir)
+	return m, nil
 }
 
 // makeEmpty makes dir and refuses one with anything in it.
