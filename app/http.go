@@ -81,6 +81,7 @@ func (a *App) routes() http.Handler {
 	if a.edge != nil {
 		a.edge.Register(mux)
 		a.passOn(mux)
+		mux.Handle("POST /api/v1/canaries", a.guard("/api/v1/canaries", http.HandlerFunc(a.serveCanaries)))
 	}
 	if a.nats != nil {
 		deadletter.NewAPI(deadletter.NewStore(a.js, a.streams), a.log).Register(mux, a.guard)

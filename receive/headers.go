@@ -33,3 +33,12 @@ func Secure(next http.Handler) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+// SecureHeaders are the headers that every answer has.
+func SecureHeaders() http.Header {
+	out := http.Header{}
+	for _, h := range secureHeaders {
+		out.Set(h.name, h.value[0])
+	}
+	return out
+}

@@ -35,6 +35,8 @@ type System struct {
 	APIKeys        []string // known ones; the first is used
 	WebhookSecrets []string
 
+	SinkURL string // of a sink that is not behind the API, empty for 'kgents up'
+
 	NATS       stream.Remote // a user who may read the streams and their bucket
 	NATSSystem stream.Remote // the system account
 	Stream     stream.Config // as the deployment has it
@@ -80,7 +82,8 @@ func (o *once[T]) get(ctx context.Context, limit time.Duration, read func(contex
 func All(s *System) map[string]checklist.Check {
 	out := map[string]checklist.Check{}
 	for _, area := range []map[string]checklist.Check{
-		// manifests(s), servers(s), traffic(s), observability(s)
+		traffic(s),
+		// manifests(s), servers(s), observability(s)
 	} {
 		for id, check := range area {
 			out[id] = check

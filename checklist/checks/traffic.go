@@ -2,6 +2,7 @@ package checks
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,34 +12,36 @@ import (
 	"time"
 
 	"github.com/kgents/kgents/checklist"
+	"github.com/kgents/kgents/system"
 )
 
-// traffic tries the API as clients, Stripe and strangers do. What it sends counts
+// trial tries the API as clients, Stripe and strangers do. What it sends counts
 // for nobody: canaries, and webhooks of a type that no meter knows.
-type traffic struct {
+type trial struct {
 	*System
-	probe  once[canary]     // the event that several checks follow
-	forged once[[]forgery]  // webhooks that nobody may send
-	system once[systemTold] // what the program says of itself
+	probe  once[canary]        // the event that several checks follow
+	forged once[[]forgery]     // webhooks that nobody may send
+	report once[system.Report] // what the program says of itself
+	sink   once[system.Report] // what a sink elsewhere says of itself
 }
 
-func trafficChecks(s *System) map[string]checklist.Check {
-	t := &traffic{System: s}
+func traffic(s *System) map[string]checklist.Check {
+	t := &trial{System: s}
 	return map[string]checklist.Check{
-		"api-keys-strong":          t.keysStrong,
-		"anonymous-refused":        t.anonymousRefused,
-		"oversize-refused":         t.oversizeRefused,
-		"security-headers":         t.securityHeaders,
-		"api-rate-limit":           t.apiRateLimit,
-		"openmeter-rate-limit":     t.meterRateLimit,
-		"webhook-secret-overlap":   t.secretOverlap,
-		"webhook-bad-signature":    t.badSignature,
-		"webhook-accepted":         t.webhookAccepted,
-		"openmeter-reachable":      t.meterReachable,
-		"openmeter-deduplicates":   t.meterDeduplicates,
-		"canary-within-objective":  t.withinObjective,
-		"duplicate-once":           t.duplicateOnce,
-		"reconciliation-clean":     t.reconciled,
+		"api-keys-strong":         t.keysStrong,
+		"anonymous-refused":       t.anonymousRefused,
+		"oversize-refused":        t.oversizeRefused,
+		"security-headers":        t.securityHeaders,
+		"api-rate-limit":          t.apiRateLimit,
+		"openmeter-rate-limit":    t.meterRateLimit,
+		"webhook-secret-overlap":  t.secretOverlap,
+		"webhook-bad-signature":   t.badSignature,
+		"webhook-accepted":        t.webhookAccepted,
+		"openmeter-reachable":     t.meterReachable,
+		"openmeter-deduplicates":  t.meterDeduplicates,
+		"canary-within-objective": t.withinObjective,
+		"duplicate-once":          t.duplicateOnce,
+		"reconciliation-clean":    t.reconciled,
 	}
 }
 
@@ -99,14 +102,13 @@ func (s *System) send(ctx context.Context, r request) (answer, error) {
 	if err != nil {
 		return answer{}, err
 	}
+	if b, ok := r.body.(sized); ok {
+		req.ContentLength = b.length
+	}
 	for name, values := range r.header {
 		req.Header[http.CanonicalHeaderKey(name)] = values
 	}
-	client := s.HTTP
-	if client == nil {
-		client = http.DefaultClient
-	}
-	resp, err := client.Do(req)
+	resp, err := s.client().Do(req)
 	if err != nil {
 		return answer{}, err
 	}
@@ -115,8 +117,11 @@ func (s *System) send(ctx context.Context, r request) (answer, error) {
 	return answer{resp.StatusCode, resp.Header, body}, err
 }
 
+// client is HTTP, or an ordinary one.
+func (s *System) client() *http.Client { return cmp.Or(s.HTTP, http.DefaultClient) }
+
 // ask is one request to the API; key and body may be empty.
-func (t *traffic) ask(ctx context.Context, method, path, key, contentType string, body []byte) (answer, error) {
+func (t *trial) ask(ctx context.Context, method, path, key, contentType string, body []byte) (answer, error) {
 	h := http.Header{}
 	if key != "" {
 		h.Set("Authorization", "Bearer "+key)
@@ -128,7 +133,7 @@ func (t *traffic) ask(ctx context.Context, method, path, key, contentType string
 }
 
 // key is the API key that is used.
-func (t *traffic) key() string {
+func (t *trial) key() string {
 	if len(t.APIKeys) == 0 {
 		return ""
 	}
