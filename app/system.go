@@ -31,23 +31,26 @@ const (
 type systemView struct {
 	app *App
 
-	mu        sync.Mutex
-	last      system.Report
-	perEvent  float64
-	perEventN time.Time // when it was measured
+	mu         sync.Mutex
+	last       system.Report
+	made       time.Time
+	perEvent   float64
+	perEventAt time.Time
 }
 
 func newSystemView(a *App) *systemView { return &systemView{app: a} }
 
 func (v *systemView) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	writeJSON(w, http.StatusOK, v.report(r.Context()))
+	report := v.report(r.Context())
+	report.Now = time.Now().UTC()
+	writeJSON(w, http.StatusOK, report)
 }
 
 // report is at most systemFor old.
 func (v *systemView) report(ctx context.Context) system.Report {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if !v.last.Now.IsZero() && time.Since(v.last.Now) < systemFor {
+	if time.Since(v.made) < systemFor {
 		return v.last
 	}
 	// Not cut off with the client: the next ones get this answer too.
@@ -64,8 +67,7 @@ func (v *systemView) report(ctx context.Context) system.Report {
 	looks.Go(func() { v.lookAtIdentities(ctx, &r) })
 	looks.Wait()
 	v.lookInside(&r)
-	r.Now = time.Now().UTC()
-	v.last = r
+	v.last, v.made = r, time.Now()
 	return r
 }
 
@@ -116,11 +118,11 @@ func (v *systemView) measure(ctx context.Context, events stream.Info) {
 		v.perEvent = 0
 		return
 	}
-	if v.perEvent > 0 && time.Since(v.perEventN) < measureEvery {
+	if v.perEvent > 0 && time.Since(v.perEventAt) < measureEvery {
 		return
 	}
 	if size, err := stream.Measure(ctx, v.app.js, events, measured); err == nil {
-		v.perEvent, v.perEventN = size, time.Now()
+		v.perEvent, v.perEventAt = size, time.Now()
 	}
 }
 
@@ -129,8 +131,13 @@ func (v *systemView) lookAtNotes(ctx context.Context, r *system.Report) {
 	if a.nats.Status() != nats.CONNECTED {
 		return
 	}
-	if at, err := backup.Last(ctx, a.js, a.streams); err == nil {
-		r.Backup = &system.Backup{Last: at}
+	at, err := backup.Last(ctx, a.js, a.streams)
+	if err != nil {
+		return
+	}
+	r.Backup = &system.Backup{Last: at}
+	if d, err := backup.LastDrill(ctx, a.js, a.streams); err == nil && !d.At.IsZero() {
+		r.Backup.Drill = &system.Drill{At: d.At, Backup: d.Backup, Messages: d.Messages, Events: d.Events, Took: d.Took}
 	}
 }
 

@@ -27,6 +27,11 @@ type Server struct {
 	StoreLimit     int64         `json:"store_limit_bytes"`
 	Connections    int           `json:"connections"`
 	MaxConnections int           `json:"max_connections"`
+
+	// Sent and Received are when it was asked and when its answer came, by this
+	// process's clock. They are zero of a server in this process.
+	Sent     time.Time `json:"-"`
+	Received time.Time `json:"-"`
 }
 
 // Look asks the server itself.

@@ -19,6 +19,7 @@ type State struct {
 
 // Info is what the servers say of a stream.
 type Info struct {
+	Account  string    `json:"account,omitempty"` // only where all accounts are seen
 	Name     string    `json:"name"`
 	Messages uint64    `json:"messages"`
 	Bytes    uint64    `json:"bytes"` // of one copy
@@ -36,6 +37,7 @@ type Info struct {
 	MaxAge     time.Duration `json:"max_age_ns"`
 	DenyDelete bool          `json:"deny_delete"` // by the server, for ever
 	DenyPurge  bool          `json:"deny_purge"`
+	Unsynced   bool          `json:"unsynced,omitempty"` // its mode is to acknowledge before it writes
 
 	Now time.Time `json:"now,omitzero"` // when the leader has said so, by its clock
 }
@@ -60,7 +62,7 @@ func ReadInfo(ctx context.Context, js jetstream.JetStream, name string) (Info, e
 func info(si *jetstream.StreamInfo) Info {
 	i := Info{
 		Name: si.Config.Name, Storage: "file", Discard: "old", MaxAge: si.Config.MaxAge,
-		DenyDelete: si.Config.DenyDelete, DenyPurge: si.Config.DenyPurge, Now: si.TimeStamp,
+		DenyDelete: si.Config.DenyDelete, DenyPurge: si.Config.DenyPurge, Unsynced: si.Config.PersistMode == jetstream.AsyncPersistMode, Now: si.TimeStamp,
 		Messages: si.State.Msgs, Bytes: si.State.Bytes, First: si.State.FirstSeq, Last: si.State.LastSeq,
 		MaxBytes: max(0, si.Config.MaxBytes), Replicas: si.Config.Replicas, Current: 1, Leader: true,
 	}

@@ -29,7 +29,7 @@ type Report struct {
 	Revision string    `json:"revision"` // commit, "unknown" when not built from a checkout
 	Role     string    `json:"role"`
 	Started  time.Time `json:"started"`
-	Now      time.Time `json:"now"` // by the program's clock, when the report was made
+	Now      time.Time `json:"now"` // by the program's clock, when it answered
 
 	NATS           NATS            `json:"nats"`
 	Identities     Identities      `json:"identities"`

@@ -14,18 +14,7 @@ import (
 	"github.com/kgents/kgents/stream"
 )
 
-const (
-	// connection is the system user's name, which also gives its private inbox.
-	connection = "kgents-system"
-
-	ping = "$SYS.REQ.SERVER.PING.JSZ"
-
-	// quiet is how long after the last answer no more are waited for.
-	quiet = time.Second
-
-	// maxServers bounds the answers that are taken.
-	maxServers = 64
-)
+const ping = "$SYS.REQ.SERVER.PING.JSZ"
 
 // servers is what the NATS servers say of themselves.
 type servers struct {
@@ -36,7 +25,7 @@ type servers struct {
 // The errors that are no fault of the servers.
 var (
 	errNoServers = errors.New("NATS_SERVERS is not set")
-	errNotSystem = errors.New("no server answers to the system account's questions")
+	errNotSystem = stream.ErrNotSystem
 )
 
 // answer is the part of a server's answer to JSZ that is looked at.
@@ -102,76 +91,37 @@ func lookAtServers(ctx context.Context, r stream.Remote) servers {
 	}
 	ctx, cancel := within(ctx, natsPatience)
 	defer cancel()
-	nc, err := stream.Connect(r, connection, slog.New(slog.DiscardHandler))
+	nc, err := stream.Connect(r, stream.SystemName, slog.New(slog.DiscardHandler))
 	if err != nil {
 		return servers{err: err}
 	}
 	defer nc.Close()
-	if err := connected(ctx, nc); err != nil {
+	if err := stream.Await(ctx, nc); err != nil {
 		return servers{err: err}
 	}
 	answers, err := askServers(ctx, nc)
 	return servers{answers, err}
 }
 
-// connected waits until the connection is made.
-func connected(ctx context.Context, nc *nats.Conn) error {
-	changed := nc.StatusChanged(nats.CONNECTED, nats.CLOSED)
-	for nc.Status() != nats.CONNECTED {
-		if nc.IsClosed() {
-			return why("NATS has closed the connection", nc.LastError())
-		}
-		select {
-		case <-changed:
-		case <-ctx.Done():
-			return why("NATS does not answer", nc.LastError())
-		}
-	}
-	return nil
-}
-
-func why(what string, err error) error {
-	if err == nil {
-		return errors.New(what)
-	}
-	return fmt.Errorf("%s: %w", what, err)
-}
-
 // askServers gathers one answer of each server, until as many have come as the
 // meta group has members, or no more come.
 func askServers(ctx context.Context, nc *nats.Conn) ([]answer, error) {
-	inbox := nc.NewInbox()
-	sub, err := nc.SubscribeSync(inbox)
-	if err != nil {
-		return nil, why("NATS", err)
-	}
-	defer sub.Unsubscribe()
-	question := []byte(`{"accounts":true,"streams":true,"config":true}`)
-	if err := nc.PublishRequest(ping, inbox, question); err != nil {
-		return nil, why("NATS", err)
-	}
 	var answers []answer
-	size := 0
-	for size == 0 || len(answers) < size {
-		wait, cancel := within(ctx, quiet)
-		msg, err := sub.NextMsgWithContext(wait)
-		cancel()
-		if err != nil || len(answers) == maxServers {
-			break // no more come
-		}
+	err := stream.AskServers(ctx, nc, ping, []byte(`{"accounts":true,"streams":true,"config":true}`), func(data []byte) (string, int) {
 		var a answer
-		if json.Unmarshal(msg.Data, &a) != nil || a.Server.Name == "" {
-			continue // `no responders`, or a server of a kind that we don't know
+		if json.Unmarshal(data, &a) != nil || a.Server.Name == "" {
+			return "", 0
 		}
 		if !slices.ContainsFunc(answers, func(b answer) bool { return b.Server.Name == a.Server.Name }) {
 			answers = append(answers, a)
 		}
-		if m := a.Data.Meta; m != nil {
-			size = max(size, m.Size)
+		if a.Data.Meta == nil {
+			return a.Server.Name, 0
 		}
-	}
-	if len(answers) == 0 {
-		return nil, errNotSystem
+		return a.Server.Name, a.Data.Meta.Size
+	})
+	if err != nil {
+		return nil, err
 	}
 	slices.SortFunc(answers, func(a, b answer) int {
 		if a.Server.Name < b.Server.Name {
