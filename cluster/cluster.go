@@ -1,10 +1,12 @@
-// Package cluster reads the little of Kubernetes that verification looks at: a
-// StatefulSet, a Deployment, pods, and what a pod answers over HTTP.
+// Package cluster reads what Kubernetes says of a deployment: how its workloads and
+// pods are, every object that a checklist looks at (Look), what a container is given
+// (Given), and what a pod answers.
 //
 // It promises to change nothing, that every answer it reads is bounded, and that
-// no error holds a credential. Inside a cluster it uses the service account and
-// asks pods by their address; outside it uses a kubeconfig and reaches pods
-// through the API server, which takes GET only (see Inside).
+// no error, and no Secret that is printed, holds a credential. Inside a cluster it
+// uses the service account and asks pods by their address; outside it uses a
+// kubeconfig and reaches pods through the API server: Get by its proxy, everything
+// else by tunnels, which DialContext makes (see Inside).
 //
 // When no cluster is configured, Open returns ErrNone. When the API server is
 // away, every call fails within its context's deadline.
@@ -17,12 +19,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
 	"os"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"k8s.io/client-go/rest"
@@ -56,9 +61,15 @@ type Client struct {
 	// by their address.
 	Inside bool
 
-	base *url.URL
-	api  *http.Client
-	pods *http.Client // without the credentials of api
+	base   *url.URL
+	config *rest.Config
+	api    *http.Client
+	pods   *http.Client // without the credentials of api
+
+	slots   chan struct{} // one for each tunnel
+	mu      sync.Mutex
+	tunnels map[*tunnel]struct{}
+	closed  bool
 }
 
 // Open finds the cluster: the context that is named, else KUBECONFIG, else the
@@ -114,7 +125,8 @@ func newClient(config *rest.Config, namespace string, inside bool) (*Client, err
 	}
 	client.CheckRedirect = noRedirect
 	return &Client{
-		Namespace: namespace, Inside: inside, base: base, api: client,
+		Namespace: namespace, Inside: inside, base: base, config: config, api: client,
+		slots: make(chan struct{}, maxTunnels), tunnels: map[*tunnel]struct{}{},
 		pods: &http.Client{Timeout: timeout, Transport: &http.Transport{DisableKeepAlives: true}, CheckRedirect: noRedirect},
 	}, nil
 }
@@ -122,8 +134,15 @@ func newClient(config *rest.Config, namespace string, inside bool) (*Client, err
 // noRedirect keeps credentials from going elsewhere.
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-// Close gives idle connections back.
+// Close ends all tunnels and gives idle connections back.
 func (c *Client) Close() {
+	c.mu.Lock()
+	c.closed = true
+	open := slices.Collect(maps.Keys(c.tunnels))
+	c.mu.Unlock()
+	for _, t := range open {
+		_ = t.Close()
+	}
 	c.api.CloseIdleConnections()
 	c.pods.CloseIdleConnections()
 }
@@ -158,17 +177,20 @@ func (c *Client) get(ctx context.Context, what, path string, query url.Values, o
 
 // refused is the API server's own reason for an answer that is no success.
 func refused(what string, status int, body []byte) error {
-	var reason struct{ Message string }
-	if json.Unmarshal(body, &reason) != nil || reason.Message == "" {
-		reason.Message = http.StatusText(status)
-	}
+	var answer struct{ Message string }
+	_ = json.Unmarshal(body, &answer) // without a message the status has to do
+	return refusal(what, status, answer.Message)
+}
+
+func refusal(what string, status int, reason string) error {
+	reason = cmp.Or(reason, http.StatusText(status))
 	switch status {
 	case http.StatusUnauthorized:
 		return errors.New("the Kubernetes API does not know these credentials (401): log in again")
 	case http.StatusForbidden:
-		return &DeniedError{what, reason.Message}
+		return &DeniedError{what, reason}
 	}
-	return fmt.Errorf("the Kubernetes API answered %d for %s: %s", status, what, reason.Message)
+	return fmt.Errorf("the Kubernetes API answered %d for %s: %s", status, what, reason)
 }
 
 func (c *Client) ask(ctx context.Context, path string, query url.Values) (body []byte, status int, err error) {
