@@ -147,7 +147,8 @@ func (b *bucket) explain(err error) error {
 	if err == nil || errors.Is(err, context.Canceled) {
 		return err
 	}
-	switch code := minio.ToErrorResponse(err).Code; code {
+	answer := minio.ToErrorResponse(err)
+	switch code := answer.Code; code {
 	case minio.NoSuchKey:
 		return fs.ErrNotExist
 	case minio.NoSuchBucket:
@@ -157,6 +158,9 @@ func (b *bucket) explain(err error) error {
 	}
 	if _, ok := errors.AsType[net.Error](err); ok || errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return kgents.Unavailable(time.Minute, "the bucket's server "+b.host+" doesn't answer: look at BACKUP_S3_ENDPOINT and the network between", err)
+	}
+	if answer.StatusCode >= http.StatusInternalServerError || answer.StatusCode == http.StatusTooManyRequests {
+		return kgents.Unavailable(time.Minute, "the bucket's server "+b.host+" is not well ("+answer.Code+"): try again later", err)
 	}
 	return err
 }

@@ -1,0 +1,4 @@
+package backup
+
+// SaveSegments is Save with segments of another size.
+var SaveSegments = save
