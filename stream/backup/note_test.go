@@ -53,3 +53,33 @@ func TestNote(t *testing.T) {
 		t.Error("with NATS away a note is kept")
 	}
 }
+
+// So is a drill that went well.
+func TestNoteDrill(t *testing.T) {
+	js, _ := streamtest.Start(t)
+	c := stream.Config{Name: "events", Replicas: 1}
+	if r, err := backup.LastDrill(t.Context(), js, c); err != nil || !r.At.IsZero() {
+		t.Errorf("before any: %+v, %v", r, err)
+	}
+	at := time.Date(2026, 11, 29, 3, 0, 0, 0, time.UTC)
+	want := backup.DrillReport{At: at, From: "s3://backups/" + strings.Repeat("long/", 60), Backup: "20261129T020000Z-01234567", Holds: at.Add(-time.Hour), Messages: 7, Events: 9, Took: 1.5}
+	if err := backup.NoteDrill(t.Context(), js, c, want); err != nil {
+		t.Fatal(err)
+	}
+	if err := backup.Note(t.Context(), js, c, backup.Manifest{Began: at}); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := backup.LastDrill(t.Context(), js, c); err != nil || r != want {
+		t.Errorf("noted as %+v, %v, want %+v", r, err, want)
+	}
+	kv, err := js.KeyValue(t.Context(), "events-backup")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := kv.PutString(t.Context(), "drill", "x"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := backup.LastDrill(t.Context(), js, c); err == nil || !strings.Contains(err.Error(), "make another") {
+		t.Errorf("of a strange note the error is %v", err)
+	}
+}
