@@ -76,6 +76,13 @@ The servers note when it was made, for kgents_backup_last_success_timestamp_seco
 		if len(args) == 1 && to != "" {
 			return errors.New("a directory and --to are two places: leave one out")
 		}
+		var target backup.Target
+		if len(args) == 0 {
+			var err error
+			if target, err = s.target(cmd, output, to); err != nil {
+				return err
+			}
+		}
 		return s.open(cmd, output, false, func(c config.Config, o app.Offline) error {
 			r := backup.Report{Sound: true, Problems: []backup.Problem{}}
 			var err error
@@ -85,7 +92,7 @@ The servers note when it was made, for kgents_backup_last_success_timestamp_seco
 					return backup.Write(cmd.Context(), o.JetStream, o.Streams, args[0], p)
 				})
 			} else {
-				err = saveBackup(cmd, c, o, to, &r)
+				err = saveBackup(cmd, c, o, target, &r)
 			}
 			if err != nil {
 				return err

@@ -56,26 +56,28 @@ func (s *settings) source(cmd *cobra.Command, output, from, arg string) (config.
 
 // saveBackup puts a backup into a store, and says in r what became of it. What is too
 // old goes first, so that a store that is full gets room.
-func saveBackup(cmd *cobra.Command, c config.Config, o app.Offline, to string, r *backup.Report) error {
-	seal, err := backup.ParseRecipients(c.BackupRecipients)
-	if err != nil {
-		return err
-	}
-	st, err := openStore(c, to)
-	if err != nil {
-		return err
-	}
+func saveBackup(cmd *cobra.Command, c config.Config, o app.Offline, to backup.Target, r *backup.Report) (err error) {
 	if c.BackupKeepDays > 0 {
-		if _, err := backup.Prune(cmd.Context(), st, o.Streams.Name, c.BackupKeepDays, time.Now(), false); err != nil {
+		if _, err := backup.Prune(cmd.Context(), to.Store, o.Streams.Name, c.BackupKeepDays, time.Now(), false); err != nil {
 			fmt.Fprintf(cmd.ErrOrStderr(), "Old backups could not be deleted, see 'kgents stream prune': %v\n", err)
 		}
 	}
 	r.Manifest, err = withBar("copying ", func(p backup.Progress) (m backup.Manifest, err error) {
-		r.Backup, m, err = backup.Save(cmd.Context(), o.JetStream, o.Streams, backup.Target{Store: st, Seal: seal}, p)
+		r.Backup, m, err = backup.Save(cmd.Context(), o.JetStream, o.Streams, to, p)
 		return m, err
 	})
-	r.Dir, r.Opened = st.String()+"/"+r.Backup, seal.None()
+	r.Dir, r.Opened = to.Store.String()+"/"+r.Backup, to.Seal.None()
 	return err
+}
+
+// target is where 'kgents stream backup' puts a backup.
+func (s *settings) target(cmd *cobra.Command, output, to string) (backup.Target, error) {
+	st, c, err := s.store(cmd, output, to)
+	if err != nil {
+		return backup.Target{}, err
+	}
+	seal, err := backup.ParseRecipients(c.BackupRecipients)
+	return backup.Target{Store: st, Seal: seal}, err
 }
 
 func newStreamListCommand() *cobra.Command {

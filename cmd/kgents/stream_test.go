@@ -156,8 +156,18 @@ func TestStreamMistakes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for line, parts := range map[string][]string{
-		"stream backup":                                        {"takes one directory", "see 'kgents stream backup --help'"},
-		"stream restore a b":                                   {"takes one directory"},
+		"stream backup":                                        {"--to", "BACKUP_URL"},
+		"stream backup a --to b":                               {"two places"},
+		"stream backup --to s3://b/p":                          {"AWS_ACCESS_KEY_ID"},
+		"stream backup --to b --backup-recipient AGE-X":        {"BACKUP_RECIPIENT", "age1"},
+		"stream list":                                          {"--from", "BACKUP_URL"},
+		"stream list --from gs://b":                            {"neither a directory nor s3://"},
+		"stream prune --from b":                                {"--backup-keep"},
+		"stream drill":                                         {"BACKUP_URL"},
+		"stream drill --from b":                                {"no whole backup of the stream kgent-events"},
+		"stream verify latest --from b":                        {"no whole backup"},
+		"stream verify a --from b":                             {"is no name of a backup"},
+		"stream restore a b":                                   {"takes one backup", "see 'kgents stream restore --help'"},
 		"stream verify a --output xml":                         {`--output "xml" is no format`},
 		"stream restore a --output xml":                        {`--output "xml" is no format`},
 		"stream bakup":                                         {"did you mean 'backup'?"},
