@@ -1,7 +1,9 @@
 package stream
 
 import (
+	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -20,6 +22,15 @@ type Remote struct {
 	Creds                  string // path of a credentials file, or of an NKey's seed
 	TLSCA, TLSCert, TLSKey string // paths
 
+	// Key and Roots take the place of Creds and TLSCA for who has what would be in
+	// these files; see NewKey. Neither shows anything when it is printed.
+	Key   nats.Option
+	Roots *x509.CertPool
+
+	// Dial makes the connections, for servers whose names and addresses mean nothing
+	// here; nil for an ordinary one. TLS goes on top, with the name in Servers.
+	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
+
 	// Shown is told of each handshake by TLS that went well, if it is not nil. It is
 	// called from any goroutine and must return at once.
 	Shown func(tls.ConnectionState)
@@ -32,18 +43,27 @@ type Remote struct {
 func Connect(r Remote, name string, log *slog.Logger) (*nats.Conn, error) {
 	opts := append(connOptions(name, log), nats.CustomInboxPrefix("_INBOX."+name))
 	told := &refusals{log: log}
-	if r.Creds != "" {
+	switch {
+	case r.Key != nil:
+		opts = append(opts, r.Key)
+	case r.Creds != "":
 		known, err := credentials(r.Creds)
 		if err != nil {
 			return nil, err
 		}
 		opts = append(opts, known)
 	}
-	if r.TLSCA != "" {
+	switch {
+	case r.Roots != nil:
+		opts = append(opts, nats.Secure(&tls.Config{RootCAs: r.Roots, MinVersion: tls.VersionTLS12}))
+	case r.TLSCA != "":
 		opts = append(opts, nats.RootCAs(r.TLSCA))
 	}
 	if r.TLSCert != "" {
 		opts = append(opts, nats.ClientCert(r.TLSCert, r.TLSKey))
+	}
+	if r.Dial != nil {
+		opts = append(opts, nats.SetCustomDialer(dialer(r.Dial)), nats.SkipHostLookup())
 	}
 	if r.Shown != nil {
 		opts = append(opts, func(o *nats.Options) error {
@@ -70,6 +90,18 @@ func Connect(r Remote, name string, log *slog.Logger) (*nats.Conn, error) {
 		log.Warn("NATS does not answer, trying until it does")
 	}
 	return nc, nil
+}
+
+// connectWait is how long one attempt at one server may take.
+const connectWait = 5 * time.Second
+
+// dialer is a nats.CustomDialer.
+type dialer func(ctx context.Context, network, addr string) (net.Conn, error)
+
+func (d dialer) Dial(network, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), connectWait)
+	defer cancel()
+	return d(ctx, network, addr)
 }
 
 // reconnectWait is between two attempts at all servers, and up to as much again so
@@ -126,7 +158,7 @@ func connOptions(name string, log *slog.Logger) []nats.Option {
 		nats.IgnoreAuthErrorAbort(), // a key that isn't known yet may be later, as in a rotation
 		nats.ReconnectWait(reconnectWait),
 		nats.ReconnectBufSize(-1), // fail at once while disconnected
-		nats.Timeout(5 * time.Second),
+		nats.Timeout(connectWait),
 		// A server that is cut off sends no goodbye: it is given up after 6 to 9 s, and
 		// another is asked. With 20 to 30 s the circuit opened first, and stayed open.
 		nats.PingInterval(3 * time.Second),

@@ -11,6 +11,15 @@ import (
 	"github.com/nats-io/nkeys"
 )
 
+// NewKey makes what Remote.Key takes of the content of a file that Remote.Creds could
+// name. The error never quotes it.
+func NewKey(content []byte) (nats.Option, error) {
+	if bytes.Contains(content, []byte("-----BEGIN")) {
+		return nats.UserCredentialBytes(content), nil
+	}
+	return seedOption(content)
+}
+
 // maxCreds bounds a file of credentials, in bytes.
 const maxCreds = 64 << 10
 
@@ -27,6 +36,10 @@ func credentials(path string) (nats.Option, error) {
 	if bytes.Contains(b, []byte("-----BEGIN")) {
 		return nats.UserCredentials(path), nil
 	}
+	return seedOption(b)
+}
+
+func seedOption(b []byte) (nats.Option, error) {
 	pair, err := userKey(b)
 	if err != nil {
 		return nil, err

@@ -2,7 +2,10 @@ package stream_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
+	"crypto/x509"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -261,5 +264,84 @@ func TestConnectRefusesCredentials(t *testing.T) {
 				t.Errorf("says %q, want %q", err, c.says)
 			}
 		})
+	}
+}
+
+// A server that only a dialer reaches, by content in place of files: TLS wants the
+// name in Servers, whatever the dialer leads to.
+func TestConnectOver(t *testing.T) {
+	seed, public := newKey(t)
+	dir := t.TempDir()
+	if _, err := secrets.Init(dir, "test"); err != nil {
+		t.Fatal(err)
+	}
+	cert, err := tls.LoadX509KeyPair(filepath.Join(dir, "nats/tls.crt"), filepath.Join(dir, "nats/tls.key"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: -1, NoLog: true, NoSigs: true, TLS: true, TLSTimeout: 5,
+		TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS13},
+		Nkeys:     []*server.NkeyUser{{Nkey: public}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv.Start()
+	t.Cleanup(func() { srv.Shutdown(); srv.WaitForShutdown() })
+	if !srv.ReadyForConnections(10 * time.Second) {
+		t.Fatal("no server")
+	}
+	key, err := stream.NewKey([]byte(seed + "\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca, err := os.ReadFile(filepath.Join(dir, "nats/ca.crt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	roots := x509.NewCertPool()
+	roots.AppendCertsFromPEM(ca)
+	var mu sync.Mutex
+	asked := map[string]bool{}
+	remote := stream.Remote{
+		Servers: []string{"tls://nats-0.nats-headless:4222"}, Key: key, Roots: roots,
+		Dial: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			mu.Lock()
+			asked[addr] = true
+			mu.Unlock()
+			return new(net.Dialer).DialContext(ctx, network, srv.Addr().String())
+		},
+	}
+	nc, err := stream.Connect(remote, "kgents-test", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	if err := nc.FlushTimeout(10 * time.Second); err != nil {
+		t.Errorf("not connected: %v", err)
+	}
+	mu.Lock()
+	if len(asked) != 1 || !asked["nats-0.nats-headless:4222"] {
+		t.Errorf("dialed %v", asked)
+	}
+	mu.Unlock()
+
+	remote.Servers = []string{"tls://elsewhere:4222"} // which the certificate doesn't hold
+	var log text
+	other, err := stream.Connect(remote, "kgents-test", slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close()
+	until(t, "the log says what is wrong", func() bool { return strings.Contains(log.String(), "not elsewhere") })
+	if other.IsConnected() {
+		t.Error("connected to a server of another name")
+	}
+	if text := fmt.Sprintf("%+v", remote); strings.Contains(text, seed) {
+		t.Error("a Remote that is printed shows its key")
+	}
+	if _, err := stream.NewKey([]byte("SUxxNOSEEDxx")); err == nil || strings.Contains(err.Error(), "NOSEED") {
+		t.Errorf("the error is %v", err)
 	}
 }

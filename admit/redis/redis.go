@@ -13,6 +13,7 @@ package redis
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -69,6 +70,12 @@ func init() { logging.Disable() }
 // redis://[user:password@]host:port[/database], or rediss:// for TLS; timeout 0
 // means DefaultTimeout. The error never holds the password.
 func New(address string, timeout time.Duration) (*Store, error) {
+	return NewOver(address, timeout, nil)
+}
+
+// NewOver is New for a Redis that dial reaches, not the name in its address alone;
+// nil dials as usual. With rediss:// TLS goes on top.
+func NewOver(address string, timeout time.Duration, dial func(ctx context.Context, network, addr string) (net.Conn, error)) (*Store, error) {
 	options, err := goredis.ParseURL(address)
 	if err != nil {
 		if parse, ok := errors.AsType[*url.Error](err); ok {
@@ -88,7 +95,29 @@ func New(address string, timeout time.Duration) (*Store, error) {
 	options.PoolTimeout = timeout
 	options.PoolSize = connections
 	options.MaxRetries = -1 // a claim whose answer was lost would be taken for another's
+	if dial != nil {
+		options.Dialer = over(dial, options.TLSConfig)
+	}
 	return &Store{client: goredis.NewClient(options), timeout: timeout}, nil
+}
+
+// over adds TLS, which the client leaves to who dials.
+func over(dial func(ctx context.Context, network, addr string) (net.Conn, error), config *tls.Config) func(ctx context.Context, network, addr string) (net.Conn, error) {
+	if config == nil {
+		return dial
+	}
+	return func(ctx context.Context, network, addr string) (net.Conn, error) {
+		conn, err := dial(ctx, network, addr)
+		if err != nil {
+			return nil, err
+		}
+		secure := tls.Client(conn, config)
+		if err := secure.HandshakeContext(ctx); err != nil {
+			_ = conn.Close()
+			return nil, err
+		}
+		return secure, nil
+	}
 }
 
 func redact(text, address string) string {
