@@ -58,6 +58,8 @@ type System struct {
 	// must fit.
 	PeakRate float64
 	Outage   time.Duration
+
+	waits struct{ count, objective time.Duration } // 0 for the real ones; tests have less time
 }
 
 // once reads what several checks share the first time that one asks. The context of

@@ -114,6 +114,9 @@ func (s *System) send(ctx context.Context, r request) (answer, error) {
 	}
 	defer resp.Body.Close()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if resp.StatusCode >= 400 {
+		err = nil // who refuses what it hasn't read may cut the connection: the status has come
+	}
 	return answer{resp.StatusCode, resp.Header, body}, err
 }
 

@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -42,7 +43,7 @@ func (c canary) counted() bool {
 
 // follow sends a canary and follows it, once for all checks.
 func (t *trial) follow(ctx context.Context) (canary, error) {
-	return t.probe.get(ctx, countPatience, func(ctx context.Context) (c canary, err error) {
+	return t.probe.get(ctx, cmp.Or(t.waits.count, countPatience), func(ctx context.Context) (c canary, err error) {
 		c.subject = verify.Subject + "-" + uuid.NewString()
 		c.Result, err = verify.Run(ctx, verify.Target{URL: t.APIURL, Key: t.key(), Subject: c.subject, HTTP: t.HTTP}, func(verify.Stage) {})
 		return c, err
@@ -79,7 +80,7 @@ func (t *trial) withinObjective(ctx context.Context) checklist.Finding {
 	}
 	seen := fmt.Sprintf("%v in all: %s", c.Total.Round(time.Millisecond), strings.Join(stages, ", "))
 	switch {
-	case c.Total > objective:
+	case c.Total > cmp.Or(t.waits.objective, objective):
 		return checklist.Failed("it took "+seen, "look at the backlog and at the meter's latency: the aim is "+objective.String())
 	case !c.counted():
 		return checklist.CannotTell("the meter lists it, but no meter counts it: "+seen,
@@ -167,7 +168,7 @@ func (t *trial) judge(ctx context.Context, subject, id string, want int, sent, m
 	if err != nil {
 		return checklist.CannotTell(err.Error(), lookAtAPI)
 	}
-	ctx, cancel := context.WithTimeout(ctx, countPatience)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(t.waits.count, countPatience))
 	defer cancel()
 	var count, listed int
 	byMeter := true

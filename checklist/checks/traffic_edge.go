@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 	"unicode"
 
 	"github.com/kgents/kgents"
@@ -188,6 +189,8 @@ func (t *trial) oversizeRefused(ctx context.Context) checklist.Finding {
 		return noKey
 	}
 	key := "Bearer " + t.key()
+	// Webhooks without the form of a signature are refused before their size is.
+	signature := signed(nil, time.Now(), rand.Text())
 	big := strings.Repeat("x", kgents.MaxEventBytes)
 	event := fmt.Sprintf(`{"specversion":"1.0","id":"checklist-%s","source":%q,"type":%q,"subject":%q,"data":{"x":%q}}`,
 		rand.Text(), verify.Source, verify.Type, verify.Subject, big)
@@ -198,9 +201,9 @@ func (t *trial) oversizeRefused(ctx context.Context) checklist.Finding {
 		body   io.Reader
 		want   []int
 	}{
-		{"a webhook that says it has more than 1 MiB", webhookPath, http.Header{"Expect": {"100-continue"}},
+		{"a webhook that says it has more than 1 MiB", webhookPath, http.Header{"Expect": {"100-continue"}, "Stripe-Signature": {signature}},
 			sized{zeros(receive.MaxWebhookBytes + 1), receive.MaxWebhookBytes + 1}, []int{http.StatusRequestEntityTooLarge}},
-		{"a webhook of more than 1 MiB that doesn't say so", webhookPath, http.Header{},
+		{"a webhook of more than 1 MiB that doesn't say so", webhookPath, http.Header{"Stripe-Signature": {signature}},
 			zeros(receive.MaxWebhookBytes + 1), []int{http.StatusRequestEntityTooLarge}},
 		{"usage events of more than 8 MiB", eventsPath, http.Header{"Expect": {"100-continue"}, "Authorization": {key}, "Content-Type": {jsonType}},
 			sized{zeros(receive.MaxEventsBytes + 1), receive.MaxEventsBytes + 1}, []int{http.StatusRequestEntityTooLarge}},

@@ -24,22 +24,24 @@ func (t *trial) told(ctx context.Context) (system.Report, error) {
 	})
 }
 
-// sinkTold is what a program with a sink says of itself: the one at the API's address
-// where that has one, else the one at SinkURL.
+// sinkTold is what a program with a sink says of itself: the one at SinkURL, else the
+// one at the API's address where that has one.
 func (t *trial) sinkTold(ctx context.Context) (system.Report, error) {
 	r, err := t.told(ctx)
-	if err == nil && r.Role != string(config.RoleAPI) {
-		return r, nil
-	}
-	if t.SinkURL == "" {
-		if err == nil {
-			err = errors.New("the API has no sink, and the sink's address is not known")
+	switch {
+	case t.SinkURL != "":
+		r, err = t.sink.get(ctx, toldPatience, func(ctx context.Context) (system.Report, error) {
+			return system.Read(ctx, t.client(), t.SinkURL, t.key())
+		})
+		if err != nil {
+			return r, fmt.Errorf("the sink does not answer: %w", err)
 		}
-		return r, err
+	case err != nil:
+		return r, fmt.Errorf("the API does not answer: %w", err)
+	case r.Role == string(config.RoleAPI):
+		return r, errors.New("the API has no sink, and the sink's address is not known")
 	}
-	return t.sink.get(ctx, toldPatience, func(ctx context.Context) (system.Report, error) {
-		return system.Read(ctx, t.client(), t.SinkURL, t.key())
-	})
+	return r, nil
 }
 
 // ready says what is missing to ask the program.
@@ -62,7 +64,11 @@ func (t *trial) apiRateLimit(ctx context.Context) checklist.Finding {
 	case err != nil:
 		return unreached("the API", err, lookAtAPI)
 	case r.Limits.APIPerSecond <= 0:
-		return checklist.Failed("the API runs without a limit (API_RATE_LIMIT=0)", "set API_RATE_LIMIT to the requests a second that one key may send to one replica")
+		const seen, next = "the API runs without a limit (API_RATE_LIMIT=0)", "set API_RATE_LIMIT to the requests a second that one key may send to one replica"
+		if t.Target == checklist.Local {
+			return checklist.Warned(seen+", as is the default of 'kgents up'", next) // on one's own machine nobody else is let in
+		}
+		return checklist.Failed(seen, next)
 	}
 	burst := r.Limits.APIBurst
 	if burst == 0 {
@@ -78,7 +84,7 @@ func (t *trial) meterRateLimit(ctx context.Context) checklist.Finding {
 	r, err := t.sinkTold(ctx)
 	switch {
 	case err != nil:
-		return checklist.CannotTell(cut("the sink does not say: "+err.Error(), 200), "run it where the sinks can be reached")
+		return checklist.CannotTell(cut(err.Error(), 200), "run it where the sinks can be reached")
 	case r.Meter.Embedded:
 		return checklist.Passed("the meter is embedded, and has no limit that could be met")
 	case r.Limits.OpenMeterPerSecond <= 0:
@@ -95,12 +101,12 @@ func (t *trial) reconciled(ctx context.Context) checklist.Finding {
 		return f
 	}
 	r, err := t.sinkTold(ctx)
-	if err != nil || r.Reconciliation == nil {
-		why := "it is too old to say"
-		if err != nil {
-			why = err.Error()
-		}
-		return checklist.CannotTell(cut("the sink does not say when it compared last: "+why, 200), "run it where the sinks can be reached, or look: kgents reconcile")
+	const look = "run it where the sinks can be reached, or look: kgents reconcile"
+	if err != nil {
+		return checklist.CannotTell(cut(err.Error(), 200), look)
+	}
+	if r.Reconciliation == nil {
+		return checklist.CannotTell("the program with the role "+r.Role+" does not say when it compared last", look)
 	}
 	last := r.Reconciliation
 	interval := time.Duration(last.Interval * float64(time.Second))
@@ -119,7 +125,7 @@ func (t *trial) reconciled(ctx context.Context) checklist.Finding {
 	case last.Missing == nil:
 		return checklist.CannotTell("what the last one has found is not known", "wait a minute, or run one: kgents reconcile")
 	case *last.Missing > 0:
-		return checklist.Failed(fmt.Sprintf("%s in the stream %v ago", plural(int(*last.Missing), "event")+" missing in the meter, of those", age), "kgents reconcile --fix")
+		return checklist.Failed(fmt.Sprintf("%s of the stream missing in the meter, %v ago", plural(int(*last.Missing), "event"), age), "kgents reconcile --fix")
 	}
 	return checklist.Passed("the last one ended %v ago, within its interval of %v, and nothing is missing", age, interval)
 }
