@@ -35,27 +35,28 @@ func (k Keys) find(key string) int {
 	return found
 }
 
-// check returns an error unless r carries one of the keys as a bearer token
-// (RFC 6750) and that key is within its rate. H are the headers of the answer.
-func (k Keys) check(h http.Header, r *http.Request) error {
+// check returns the position of the key that r carries as a bearer token (RFC 6750),
+// or an error if it is none of the keys or beyond its rate. H are the headers of the
+// answer.
+func (k Keys) check(h http.Header, r *http.Request) (int, error) {
 	scheme, key, ok := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
-		return kgents.Errorf(kgents.CodeUnauthorized, "an API key is needed: send it as 'Authorization: Bearer …'")
+		return 0, kgents.Errorf(kgents.CodeUnauthorized, "an API key is needed: send it as 'Authorization: Bearer …'")
 	}
 	i := k.find(strings.TrimSpace(key))
 	if i < 0 {
-		return kgents.Errorf(kgents.CodeUnauthorized, "this API key is not known")
+		return 0, kgents.Errorf(kgents.CodeUnauthorized, "this API key is not known")
 	}
 	if k.limits == nil {
-		return nil
+		return i, nil
 	}
-	return k.limits.take(h, i)
+	return i, k.limits.take(h, i)
 }
 
 // RequireKey lets only requests with one of keys through to next.
 func RequireKey(keys Keys, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if err := keys.check(w.Header(), r); err != nil {
+		if _, err := keys.check(w.Header(), r); err != nil {
 			WriteProblem(w, r, err)
 			return
 		}

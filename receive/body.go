@@ -18,6 +18,11 @@ const (
 	maxInFlight = 64 << 20
 	maxRequests = 4096
 
+	// Of both, webhooks get a quarter at most, since anybody may send one and have
+	// its body read; and one key gets the rest at most. So strangers can't shut out
+	// those who have a key, nor one key Stripe.
+	webhookShare = 4
+
 	// firstRead is what a body is given before it has sent anything. Room beyond
 	// it is taken as the bytes come, so that slow clients hold no more than they
 	// have sent.
@@ -25,40 +30,73 @@ const (
 )
 
 // budget is the room for requests.
-type budget struct{ bytes, requests atomic.Int64 }
+type budget struct {
+	bytes, requests       atomic.Int64
+	maxBytes, maxRequests int64
+}
 
-// lease is what one request holds of a budget.
+func (b *budget) enter() error {
+	if b.requests.Add(1) > b.maxRequests {
+		b.requests.Add(-1)
+		return errBusy
+	}
+	return nil
+}
+
+func (b *budget) grow(n int64) error {
+	if b.bytes.Add(n) > b.maxBytes {
+		b.bytes.Add(-n)
+		return errBusy
+	}
+	return nil
+}
+
+// lease is what one request holds of the whole budget, and of the share of it that
+// its sender has; share is nil until the sender is known.
 type lease struct {
-	budget *budget
-	bytes  int64
+	whole, share *budget
+	bytes        int64
 }
 
 var errBusy = kgents.Unavailable(time.Second, "too many requests are under way: send it again", nil)
 
-func (b *budget) enter() (lease, error) {
-	if b.requests.Add(1) > maxRequests {
-		b.requests.Add(-1)
-		return lease{}, errBusy
+// join counts the request to a share as well, before it has read anything.
+func (l *lease) join(share *budget) error {
+	if err := share.enter(); err != nil {
+		return err
 	}
-	return lease{budget: b}, nil
+	l.share = share
+	return nil
 }
 
 func (l *lease) grow(n int64) error {
-	if l.budget.bytes.Add(n) > maxInFlight {
-		l.budget.bytes.Add(-n)
-		return errBusy
+	if err := l.share.grow(n); err != nil {
+		return err
+	}
+	if err := l.whole.grow(n); err != nil {
+		l.share.bytes.Add(-n)
+		return err
 	}
 	l.bytes += n
 	return nil
 }
 
-// leave gives everything back.
-func (l *lease) leave() {
-	l.budget.bytes.Add(-l.bytes)
-	l.budget.requests.Add(-1)
+func (l *lease) shrink(n int64) {
+	l.share.bytes.Add(-n)
+	l.whole.bytes.Add(-n)
+	l.bytes -= n
 }
 
-// read returns r's body of at most limit bytes.
+// leave gives everything back.
+func (l *lease) leave() {
+	if l.share != nil {
+		l.shrink(l.bytes)
+		l.share.requests.Add(-1)
+	}
+	l.whole.requests.Add(-1)
+}
+
+// read returns r's body of at most limit bytes. The lease has a share by now.
 func (l *lease) read(r *http.Request, limit int64) ([]byte, error) {
 	if enc := r.Header.Get("Content-Encoding"); enc != "" && !strings.EqualFold(enc, "identity") {
 		return nil, kgents.Errorf(kgents.CodeInvalid, "a body with a Content-Encoding is not taken: send it as it is")
@@ -104,8 +142,7 @@ func (l *lease) read(r *http.Request, limit int64) ([]byte, error) {
 		}
 		old := int64(cap(body))
 		body = append(make([]byte, 0, next), body...)
-		l.bytes -= old
-		l.budget.bytes.Add(-old)
+		l.shrink(old)
 	}
 }
 

@@ -9,8 +9,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -131,81 +129,5 @@ func TestEdgeClientGoesAway(t *testing.T) {
 			}
 			<-done
 		})
-	}
-}
-
-// held is a body that sends n bytes and then nothing until it is released.
-type held struct {
-	n                int
-	waiting, release chan struct{}
-}
-
-func (h *held) Read(b []byte) (int, error) {
-	if h.n == 0 {
-		close(h.waiting)
-		<-h.release
-		return 0, io.EOF
-	}
-	n := min(len(b), h.n)
-	for i := range n {
-		b[i] = ' '
-	}
-	h.n -= n
-	return n, nil
-}
-
-// TestEdgeBoundsBodies: seven bodies that hold 8 MiB each leave no room within 64
-// for an eighth, and leave it when they end.
-func TestEdgeBoundsBodies(t *testing.T) {
-	r := newRig(t, &admitter{}, secret)
-	release := make(chan struct{})
-	var senders sync.WaitGroup
-	send := func() *held {
-		h := &held{n: 5 << 20, waiting: make(chan struct{}), release: release}
-		req := post("application/json", h)
-		req.ContentLength = 8 << 20
-		senders.Go(func() { r.do(req) })
-		return h
-	}
-	for range 7 {
-		<-send().waiting
-	}
-	large := usage + strings.Repeat(" ", 7<<20)
-	wantProblem(t, r.do(one(large)), http.StatusServiceUnavailable)
-	if got := r.admitter.identities(); got != nil {
-		t.Errorf("admission got %q", got)
-	}
-	if res := r.do(one(usage)); res.StatusCode != http.StatusNoContent {
-		t.Errorf("a small event beside them got %s", res.Status)
-	}
-	close(release)
-	senders.Wait()
-	if res := r.do(one(large)); res.StatusCode != http.StatusNoContent {
-		t.Errorf("after they ended the large one got %s", res.Status)
-	}
-}
-
-// TestEdgeBoundsRequests: 4,096 requests under way leave no room for another.
-func TestEdgeBoundsRequests(t *testing.T) {
-	begun, release := make(chan struct{}), make(chan struct{})
-	var full atomic.Bool
-	r := newRig(t, &admitter{during: func(context.Context) {
-		if !full.Load() {
-			begun <- struct{}{}
-			<-release
-		}
-	}}, secret)
-	var senders sync.WaitGroup
-	for range 4096 {
-		senders.Go(func() { r.do(one(usage)) })
-		<-begun
-	}
-	full.Store(true)
-	wantProblem(t, r.do(one(usage)), http.StatusServiceUnavailable)
-	wantProblem(t, r.do(signed(payment)), http.StatusServiceUnavailable)
-	close(release)
-	senders.Wait()
-	if res := r.do(one(usage)); res.StatusCode != http.StatusNoContent {
-		t.Errorf("after they ended another got %s", res.Status)
 	}
 }

@@ -8,7 +8,8 @@
 // the payload, to the sender or the log.
 //
 // When nothing durable can take an event, the answer is 503 with Retry-After; so
-// it is past the bounds of memory (64 MiB of bodies, 4,096 requests). A client
+// it is past the bounds of memory (64 MiB of bodies, 4,096 requests; webhooks may
+// take a quarter of either, one API key three quarters). A client
 // that goes away does not stop the work on its events: they become durable, or
 // their claims are given back.
 package receive
@@ -63,6 +64,8 @@ type Config struct {
 type Edge struct {
 	Config
 	budget  budget
+	hooks   budget   // the webhooks' share of it
+	shares  []budget // of each key
 	metrics *metrics
 	quiet   *quiet
 	bridge  bridge
@@ -70,7 +73,12 @@ type Edge struct {
 
 // New returns an Edge that registers its metrics.
 func New(c Config) *Edge {
-	e := &Edge{Config: c, metrics: newMetrics(c.Registerer), quiet: newQuiet(c.Log)}
+	e := &Edge{Config: c, metrics: newMetrics(c.Registerer), quiet: newQuiet(c.Log), shares: make([]budget, len(c.Keys.sums))}
+	e.budget.maxBytes, e.budget.maxRequests = maxInFlight, maxRequests
+	e.hooks.maxBytes, e.hooks.maxRequests = maxInFlight/webhookShare, maxRequests/webhookShare
+	for i := range e.shares {
+		e.shares[i].maxBytes, e.shares[i].maxRequests = maxInFlight-e.hooks.maxBytes, maxRequests-e.hooks.maxRequests
+	}
 	e.Keys.limits = newLimits(c.RateLimit, len(c.Keys.sums), e.metrics.rateLimited)
 	c.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "kgents_api_requests_in_flight",
@@ -124,7 +132,7 @@ func (e *Edge) handler(route string, serve func(*lease, http.ResponseWriter, *ht
 		if e.Tracer != nil {
 			r, span = telemetry.StartRequest(e.Tracer, r, route, "receive")
 		}
-		l, err := e.budget.enter()
+		l, err := lease{whole: &e.budget}, e.budget.enter()
 		status := 0
 		if err == nil {
 			status, err = serve(&l, w, r)
@@ -142,7 +150,11 @@ func (e *Edge) handler(route string, serve func(*lease, http.ResponseWriter, *ht
 
 // events takes usage events.
 func (e *Edge) events(l *lease, w http.ResponseWriter, r *http.Request) (int, error) {
-	if err := e.Keys.check(w.Header(), r); err != nil {
+	key, err := e.Keys.check(w.Header(), r)
+	if err == nil {
+		err = l.join(&e.shares[key])
+	}
+	if err != nil {
 		return 0, e.refuse(r, string(kgents.ErrorCode(err)), err)
 	}
 	body, err := l.read(r, MaxEventsBytes)

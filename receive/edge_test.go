@@ -25,6 +25,7 @@ import (
 const (
 	secret = "whsec_never-shown"
 	key    = "kg_never-shown"
+	other  = "kg_never-shown-either"
 	marker = "never-shown-payload" // stands in every body
 
 	hooks  = "/webhooks/stripe"
@@ -101,7 +102,7 @@ func newRig(t *testing.T, a *admitter, secrets ...string) *rig {
 	t.Helper()
 	mux, log := http.NewServeMux(), &journal{}
 	receive.New(receive.Config{
-		Admitter: a, Keys: receive.NewKeys([]string{key}), WebhookSecrets: secrets,
+		Admitter: a, Keys: receive.NewKeys([]string{key, other}), WebhookSecrets: secrets,
 		Log:        slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		Registerer: prometheus.NewRegistry(),
 	}).Register(mux)

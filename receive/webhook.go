@@ -25,11 +25,18 @@ func (e *Edge) takeWebhook(l *lease, w http.ResponseWriter, r *http.Request) (in
 		return 0, e.failWebhook(r, "no_secret", "", kgents.Errorf(kgents.CodeMisconfig,
 			"no webhook secret is set here: set STRIPE_WEBHOOK_SECRET to the endpoint's signing secret"))
 	}
-	body, err := l.read(r, MaxWebhookBytes)
-	if err != nil {
-		return 0, e.failWebhook(r, string(kgents.ErrorCode(err)), "", err)
+	signature := r.Header.Get("Stripe-Signature")
+	var body []byte
+	if signature != "" { // else there is nothing to read it for
+		err := l.join(&e.hooks)
+		if err == nil {
+			body, err = l.read(r, MaxWebhookBytes)
+		}
+		if err != nil {
+			return 0, e.failWebhook(r, string(kgents.ErrorCode(err)), "", err)
+		}
 	}
-	if err := stripe.Verify(body, r.Header.Get("Stripe-Signature"), e.WebhookSecrets, time.Now()); err != nil {
+	if err := stripe.Verify(body, signature, e.WebhookSecrets, time.Now()); err != nil {
 		reason := "bad_signature"
 		if s, ok := errors.AsType[*stripe.SignatureError](err); ok {
 			reason = s.Reason
