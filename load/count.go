@@ -65,7 +65,7 @@ func (r *run) count(ctx context.Context, answered time.Time) Count {
 	}
 	select {
 	case <-ask.Done():
-	case <-time.After(settleFor):
+	case <-time.After(r.options.settle):
 	}
 	if err := r.compare(ask, &c); err != nil {
 		c.Known, c.Reason = false, err.Error()

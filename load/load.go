@@ -21,6 +21,7 @@
 package load
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,6 +46,8 @@ type Target struct {
 type Options struct {
 	SkipFaults bool           // run the profile as if it had none
 	Progress   func(Progress) // told about five times a second, if it is not nil
+
+	settle time.Duration // instead of settleFor, for tests
 }
 
 // Progress is how far a run is.
@@ -73,7 +76,8 @@ func Run(ctx context.Context, p Profile, t Target, o Options) (Report, error) {
 	if p.Events.Stripe > 0 && t.WebhookSecret == "" {
 		return Report{}, errors.New("this profile sends Stripe's webhooks, and no secret is known to sign them with: name a file with --webhook-secret-file")
 	}
-	client, err := meter.NewClient(orElse(t.MeterURL, t.URL), orElse(t.MeterKey, t.APIKey))
+	o.settle = cmp.Or(o.settle, settleFor)
+	client, err := meter.NewClient(cmp.Or(t.MeterURL, t.URL), cmp.Or(t.MeterKey, t.APIKey))
 	if err != nil {
 		return Report{}, err
 	}
@@ -92,13 +96,6 @@ func Run(ctx context.Context, p Profile, t Target, o Options) (Report, error) {
 	}
 	defer r.http.CloseIdleConnections()
 	return r.do(ctx)
-}
-
-func orElse(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }
 
 // within is an error unless low <= v <= high.

@@ -68,6 +68,8 @@ type Profile struct {
 	Thresholds []Threshold `yaml:"thresholds" json:"thresholds"`
 
 	Text string `yaml:"-" json:"-"` // as it was read
+
+	scaled bool
 }
 
 // Events says what is sent.
@@ -145,6 +147,7 @@ func (p Profile) Scale(rate float64, length time.Duration) (Profile, error) {
 	if length > 0 {
 		factor = float64(length) / float64(p.Length())
 	}
+	p.scaled = rate != 1 || factor != 1
 	p.Phases = slices.Clone(p.Phases)
 	for i := range p.Phases {
 		ph := &p.Phases[i]

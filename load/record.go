@@ -211,7 +211,7 @@ func (r *record) fill(rep *Report) {
 			P50: quantile(r.points[i], 50), P99: quantile(r.points[i], 99), Max: quantile(r.points[i], 100),
 		})
 	}
-	for of := 1.0; r.all.TotalCount() > 0; of /= 1.4 { // evenly spread by the number of nines
+	for of := 1.0; r.all.TotalCount() > 0; of /= 1.15 { // evenly spread by the number of nines
 		rep.Curve = append(rep.Curve, Quantile{1 - of, quantile(r.all, 100*(1-of))})
 		if of*float64(r.all.TotalCount()) < 1 {
 			rep.Curve = append(rep.Curve, Quantile{1, quantile(r.all, 100)})

@@ -2,6 +2,7 @@ package load
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -230,7 +231,7 @@ func (r *run) try(req *request) (status int, detail string, wait time.Duration) 
 	}
 	var problem struct{ Title, Detail string }
 	if json.Unmarshal(body, &problem) == nil && problem.Title+problem.Detail != "" {
-		return resp.StatusCode, orElse(problem.Detail, problem.Title), wait
+		return resp.StatusCode, cmp.Or(problem.Detail, problem.Title), wait
 	}
 	text := strings.ToValidUTF8(strings.TrimSpace(string(body)), "?")
 	return resp.StatusCode, text[:min(len(text), 200)], wait

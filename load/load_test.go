@@ -1,0 +1,424 @@
+package load
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if code == 0 {
+		if err := goleak.Find(goleak.IgnoreTopFunction("github.com/nats-io/nats-server/v2/server.init.0.func1")); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// system is a kgents with a meter, in a few lines, that can be made to misbehave.
+type system struct {
+	*httptest.Server
+	mu      sync.Mutex
+	counted map[string]map[string]float64 // meter, subject
+	seen    map[string]bool
+
+	requests atomic.Int64
+	// before is called for each request of events; true means that it has answered.
+	before func(n int64, w http.ResponseWriter) bool
+	// weigh is how often the n-th event counts, once if it is nil.
+	weigh func(n int) float64
+}
+
+func newSystem(t *testing.T) *system {
+	t.Helper()
+	s := &system{counted: map[string]map[string]float64{"agent_tokens": {}, "payments": {}}, seen: map[string]bool{}}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /api/v1/meters/{meter}/query", func(w http.ResponseWriter, r *http.Request) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		data := []any{}
+		for subject, value := range s.counted[r.PathValue("meter")] {
+			data = append(data, map[string]any{"value": value, "subject": subject})
+		}
+		_ = json.NewEncoder(w).Encode(map[string]any{"data": data})
+	})
+	take := func(w http.ResponseWriter, r *http.Request, read func([]byte) []event) {
+		body, _ := io.ReadAll(r.Body)
+		if n := s.requests.Add(1); s.before != nil && s.before(n, w) {
+			return
+		}
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		for _, e := range read(body) {
+			if s.seen[e.ID] {
+				continue
+			}
+			s.seen[e.ID] = true
+			times := 1.0
+			if s.weigh != nil {
+				times = s.weigh(len(s.seen))
+			}
+			s.counted[e.meter][e.Subject] += times * e.value
+		}
+		w.WriteHeader(http.StatusNoContent)
+	}
+	mux.HandleFunc("POST /api/v1/events", func(w http.ResponseWriter, r *http.Request) {
+		take(w, r, func(b []byte) []event {
+			if b[0] != '[' {
+				b = append(append([]byte{'['}, b...), ']')
+			}
+			var list []struct {
+				ID, Subject string
+				Data        struct{ Tokens float64 }
+			}
+			if err := json.Unmarshal(b, &list); err != nil {
+				t.Errorf("events: %v", err)
+			}
+			var out []event
+			for _, e := range list {
+				out = append(out, event{e.ID, e.Subject, "agent_tokens", e.Data.Tokens})
+			}
+			return out
+		})
+	})
+	mux.HandleFunc("POST /webhooks/stripe", func(w http.ResponseWriter, r *http.Request) {
+		take(w, r, func(b []byte) []event {
+			var e struct {
+				ID   string
+				Data struct {
+					Object struct {
+						Customer string
+						Paid     float64 `json:"amount_paid"`
+					}
+				}
+			}
+			if err := json.Unmarshal(b, &e); err != nil {
+				t.Errorf("webhook: %v", err)
+			}
+			return []event{{e.ID, e.Data.Object.Customer, "payments", e.Data.Object.Paid}}
+		})
+	})
+	s.Server = httptest.NewServer(mux)
+	t.Cleanup(s.Close)
+	return s
+}
+
+type event struct {
+	ID, Subject, meter string
+	value              float64
+}
+
+func (s *system) target() Target { return Target{URL: s.URL, APIKey: "k", WebhookSecret: "whsec_x"} }
+
+// profile is a short profile with lines of YAML of the test's.
+func profile(t *testing.T, lines ...string) Profile {
+	t.Helper()
+	p, err := Parse("test.yaml", []byte("name: test\n"+strings.Join(lines, "\n")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func runIt(t *testing.T, p Profile, s *system) Report {
+	t.Helper()
+	r, err := Run(t.Context(), p, s.target(), Options{settle: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// A server that answers nothing for a second shows that second to all who came in it.
+// A loop that waits for an answer before it sends again would have met it once.
+func TestStallShows(t *testing.T) {
+	s := newSystem(t)
+	var began atomic.Int64
+	s.before = func(n int64, _ http.ResponseWriter) bool {
+		began.CompareAndSwap(0, time.Now().UnixNano())
+		at := time.Since(time.Unix(0, began.Load()))
+		if at > 500*time.Millisecond && at < 1500*time.Millisecond {
+			time.Sleep(1500*time.Millisecond - at)
+		}
+		return false
+	}
+	for _, bound := range []string{"1024", "1"} { // also when there is one request at a time, as in a closed loop
+		t.Run("in_flight "+bound, func(t *testing.T) {
+			began.Store(0)
+			r := runIt(t, profile(t, "arrivals: constant", "in_flight: "+bound, "phases: [{name: a, for: 2s, rate: 100}]",
+				"thresholds: [{metric: latency_p99, max: 500ms}, {metric: latency_p50, phase: a, max: 900ms}]"), s)
+			if r.Total.Requests != 200 {
+				t.Errorf("%d requests, not 200: a slow answer must not keep requests from being sent", r.Total.Requests)
+			}
+			// 100 of 200 came in the stall; the wait of the first of them was longest.
+			if got := r.Total.Latency.P99; got < 900*time.Millisecond || got > 1500*time.Millisecond {
+				t.Errorf("p99 is %v, not about 1 s", got)
+			}
+			if r.OK || r.Verdicts[0].OK {
+				t.Error("the threshold on p99 has not failed")
+			}
+			if late := r.Total.Late; bound == "1" && late < 50 {
+				t.Errorf("%d requests are late, though only one could be under way", late)
+			} else if bound != "1" && late > 20 {
+				t.Errorf("%d requests are late", late)
+			}
+			if bound == "1" && r.Total.Service.P95 > 300*time.Millisecond {
+				t.Errorf("the time from sending has a p95 of %v: the test doesn't show what it is about", r.Total.Service.P95)
+			}
+		})
+	}
+}
+
+// Every event that is lost or counts twice is found, also one of each.
+func TestLostAndDoubled(t *testing.T) {
+	for _, test := range []struct {
+		name          string
+		weigh         func(n int) float64
+		lost, doubled int64
+	}{
+		{"as it should be", nil, 0, 0},
+		{"one lost", func(n int) float64 { return 1 - only(n == 7) }, 1, 0},
+		{"one twice", func(n int) float64 { return 1 + only(n == 7) }, 0, 1},
+		{"one lost and another of the same customer twice", func(n int) float64 { return 1 - only(n == 7) + only(n == 8) }, 1, 1},
+		{"all lost", func(int) float64 { return 0 }, 200, 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSystem(t)
+			s.weigh = test.weigh
+			p := profile(t, "arrivals: constant", "drain: 1s", "events: {stripe: 0.2, duplicates: 0.2}", "customers: {count: 1}",
+				"phases: [{name: a, for: 500ms, rate: 500}]", "thresholds: [{metric: lost, max: 0}, {metric: doubled, max: 0}]")
+			r := runIt(t, p, s)
+			if !r.Count.Known || r.Count.Accepted < 180 || r.Total.Repeated < 20 {
+				t.Fatalf("%+v, %d repeated", r.Count, r.Total.Repeated)
+			}
+			if test.lost == 200 {
+				test.lost = r.Count.Accepted
+			}
+			if r.Count.Lost != test.lost || r.Count.Doubled != test.doubled {
+				t.Errorf("%d lost, %d doubled; want %d, %d", r.Count.Lost, r.Count.Doubled, test.lost, test.doubled)
+			}
+			if want := test.lost+test.doubled == 0; r.OK != want {
+				t.Errorf("OK is %v", r.OK)
+			}
+		})
+	}
+}
+
+func only(yes bool) float64 {
+	if yes {
+		return 1
+	}
+	return 0
+}
+
+// What was refused, cut off or answered twice is told apart.
+func TestAnswers(t *testing.T) {
+	for _, test := range []struct {
+		name            string
+		before          func(n int64, w http.ResponseWriter) bool
+		retries         int
+		accepted, maybe int64
+		ok              bool
+		failure         string
+	}{
+		{"a 503 is sent again", func(n int64, w http.ResponseWriter) bool { return n%2 == 1 && answer(w, 503, "") }, 20, 20, 0, true, ""},
+		{"a 429 is sent again", func(n int64, w http.ResponseWriter) bool { return n%2 == 1 && answer(w, 429, "") }, 20, 20, 0, true, ""},
+		{"a 400 is not", func(n int64, w http.ResponseWriter) bool { return n == 3 && answer(w, 400, `{"detail":"no subject"}`) }, 20, 19, 0, false, "400 no subject"},
+		{"a 503 for good may have been taken", func(_ int64, w http.ResponseWriter) bool { return answer(w, 503, `{"title":"away"}`) }, 0, 0, 20, false, "503 away"},
+		{"so may what is cut off", func(n int64, w http.ResponseWriter) bool {
+			if n == 3 {
+				panic(http.ErrAbortHandler)
+			}
+			return false
+		}, 0, 19, 1, false, "0 EOF"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			t.Parallel()
+			s := newSystem(t)
+			s.before = test.before
+			p := profile(t, "arrivals: constant", "drain: 1s", fmt.Sprint("retries: ", test.retries), "phases: [{name: a, for: 200ms, rate: 100}]",
+				"thresholds: [{metric: accepted_ratio, min: 1}, {metric: errors, max: 0}, {metric: lost, max: 0}]")
+			r := runIt(t, p, s)
+			if r.Count.Accepted != test.accepted || r.Count.Maybe != test.maybe || r.Count.Lost+r.Count.Doubled != 0 || r.OK != test.ok {
+				t.Errorf("ok %v, %+v", r.OK, r.Count)
+			}
+			var failures string
+			for _, f := range r.Failures {
+				failures += fmt.Sprint(f.Status, " ", f.Detail)
+			}
+			if failures != test.failure {
+				t.Errorf("failures: %q, want %q", failures, test.failure)
+			}
+			if test.retries > 0 && test.ok && r.Total.Retried == 0 {
+				t.Error("nothing was sent again")
+			}
+		})
+	}
+}
+
+func answer(w http.ResponseWriter, status int, body string) bool {
+	w.WriteHeader(status)
+	_, _ = io.WriteString(w, body)
+	return true
+}
+
+// What is not known is no pass.
+func TestUnknownIsNoPass(t *testing.T) {
+	s := newSystem(t)
+	p := profile(t, "phases: [{name: a, for: 100ms, rate: 100}]", "thresholds: [{metric: backlog_max, max: 1000000}]")
+	r := runIt(t, p, s)
+	if r.OK || r.Verdicts[0].OK || r.Verdicts[0].Value != nil || r.Verdicts[0].Shown != "not known" {
+		t.Errorf("%+v", r.Verdicts)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(150*time.Millisecond, cancel)
+	r, err := Run(ctx, profile(t, "phases: [{name: a, for: 1m, rate: 100}]"), s.target(), Options{settle: time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.OK || !r.Interrupted || r.Total.Requests == 0 || r.Count.Lost != 0 {
+		t.Errorf("interrupted: %+v %+v", r.Total, r.Count)
+	}
+}
+
+// Nothing is sent when it would be for nothing.
+func TestRefusedUpFront(t *testing.T) {
+	closed := httptest.NewServer(nil)
+	closed.Close()
+	plain := []string{"phases: [{name: a, for: 100ms, rate: 100}]"}
+	for _, test := range []struct {
+		name   string
+		lines  []string
+		target func(*system) Target
+		want   string
+	}{
+		{"faults", []string{"phases: [{name: a, for: 100ms, rate: 100, fault: crash}]"}, (*system).target, "--skip-faults"},
+		{"no secret", append(plain, "events: {stripe: 0.1}"), func(s *system) Target { return Target{URL: s.URL, APIKey: "k"} }, "--webhook-secret-file"},
+		{"nobody there", plain, func(*system) Target { return Target{URL: closed.URL, APIKey: "k"} }, "the meter can't be asked"},
+		{"no such meter", plain, func(s *system) Target { return Target{URL: s.URL, APIKey: "k", MeterURL: s.URL + "/elsewhere"} }, "agent_tokens"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			s := newSystem(t)
+			_, err := Run(t.Context(), profile(t, test.lines...), test.target(s), Options{settle: time.Millisecond})
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("error: %v", err)
+			}
+			if n := s.requests.Load(); n != 0 {
+				t.Errorf("%d requests were sent", n)
+			}
+		})
+	}
+}
+
+// The schedule is the rate's integral, whatever its shape.
+func TestSchedule(t *testing.T) {
+	for _, test := range []struct {
+		name, phases string
+		want         float64 // requests
+		halfWay      float64 // of them in the first half
+	}{
+		{"flat", "[{name: a, for: 10s, rate: 100}]", 1000, 500},
+		{"ramp", "[{name: a, for: 10s, rate: 0, to: 200}]", 1000, 250},
+		{"down", "[{name: a, for: 10s, rate: 200, to: 0}]", 1000, 750},
+		{"steps", "[{name: a, for: 10s, rate: 50, to: 150, steps: 2}]", 1000, 250},
+		{"a pause between", "[{name: a, for: 4s, rate: 100}, {name: b, for: 2s, rate: 0}, {name: c, for: 4s, rate: 100}]", 800, 400},
+	} {
+		for _, arrivals := range []string{"constant", "poisson"} {
+			t.Run(test.name+" "+arrivals, func(t *testing.T) {
+				p := profile(t, "arrivals: "+arrivals, "phases: "+test.phases)
+				var all, again []time.Duration
+				for s, twin := newSchedule(p), newSchedule(p); ; {
+					due, _, ok := s.next()
+					same, _, _ := twin.next()
+					again = append(again, same)
+					if !ok {
+						break
+					}
+					all = append(all, due)
+				}
+				slack := 1.0
+				if arrivals == "poisson" {
+					slack = 5 * math.Sqrt(test.want)
+				}
+				early := 0
+				for i, d := range all {
+					if d != again[i] {
+						t.Fatal("the same seed gives another schedule")
+					}
+					if d < 5*time.Second {
+						early++
+					}
+					if i > 0 && d < all[i-1] || d > p.Length() {
+						t.Fatalf("%v comes after %v", d, all[max(0, i-1)])
+					}
+				}
+				if math.Abs(float64(len(all))-test.want) > slack || math.Abs(float64(early)-test.halfWay) > slack {
+					t.Errorf("%d requests, %d of them in the first half", len(all), early)
+				}
+			})
+		}
+	}
+}
+
+// Customers have the shares that the profile says, and events its size.
+func TestTraffic(t *testing.T) {
+	for _, test := range []struct {
+		customers string
+		first     float64 // least share of the first customer
+		most      float64
+	}{
+		{"{count: 10, spread: uniform}", 0.05, 0.15},
+		{"{count: 10, spread: huge, huge_share: 0.9}", 0.85, 0.95},
+		{"{count: 1000, spread: zipf, exponent: 1.5}", 0.3, 0.6},
+	} {
+		t.Run(test.customers, func(t *testing.T) {
+			p := profile(t, "customers: "+test.customers, "events: {batch: 5, bytes: 700, stripe: 0.25, duplicates: 0.1}", "phases: [{name: a, for: 1s, rate: 1}]")
+			tr, err := newTraffic(p)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var events, first, webhooks, repeats, requests float64
+			for range 2000 {
+				req, repeated := tr.next(p.Phases[0], time.Now())
+				requests++
+				if repeated {
+					repeats++
+					continue
+				}
+				if req.kind == stripe {
+					webhooks++
+				} else if size := len(req.Body) / 5; size < 690 || size > 710 || !json.Valid(req.Body) {
+					t.Fatalf("an event has %d bytes: %s", size, req.Body)
+				}
+				for _, e := range req.events {
+					events++
+					first += only(e.customer == 0)
+				}
+			}
+			if share := first / events; share < test.first || share > test.most {
+				t.Errorf("the first customer has %.2f of the events", share)
+			}
+			if share := repeats / requests; share < 0.05 || share > 0.15 {
+				t.Errorf("%.2f of the requests are repeated", share)
+			}
+			if share := webhooks / (requests - repeats); share < 0.2 || share > 0.3 {
+				t.Errorf("%.2f are webhooks", share)
+			}
+		})
+	}
+}
