@@ -151,7 +151,17 @@ func elapsed(v float64) string {
 	if v < 60 || v != math.Trunc(v) {
 		return strconv.FormatFloat(v, 'f', -1, 64) + " s"
 	}
-	return strings.TrimSuffix(strings.TrimSuffix(time.Duration(v*float64(time.Second)).String(), "0s"), "h0m")
+	h, m, sec := int(v)/3600, int(v)/60%60, int(v)%60
+	var b strings.Builder
+	for _, part := range []struct {
+		n    int
+		unit string
+	}{{h, "h"}, {m, "m"}, {sec, "s"}} {
+		if part.n > 0 {
+			fmt.Fprint(&b, part.n, part.unit)
+		}
+	}
+	return b.String()
 }
 
 func latencyLabel(v float64) string {

@@ -87,7 +87,7 @@ type record struct {
 	points   []*hdrhistogram.Histogram
 	all      *hdrhistogram.Histogram
 
-	events, failed, acceptedEvents, dueEvents int
+	failed, acceptedEvents, dueEvents int
 }
 
 func newRecord(p Profile) *record {

@@ -48,8 +48,8 @@ type Environment struct {
 	Version string `json:"version"` // of kgents
 }
 
-// environment looks at this machine. What can't be found out is left empty.
-func environment() Environment {
+// ReadEnvironment looks at this machine. What can't be found out is left empty.
+func ReadEnvironment() Environment {
 	b := telemetry.ReadBuild()
 	return Environment{
 		System: runtime.GOOS + "/" + runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version(), Version: b.Version,

@@ -85,7 +85,7 @@ func (r *run) do(ctx context.Context) (Report, error) {
 	r.phase.Store(-1)
 	rep := Report{
 		Profile: r.profile, URL: r.target.URL, Local: r.target.Local != nil, Run: r.traffic.run, Began: r.began, Interrupted: ctx.Err() != nil,
-		FaultsSkipped: r.options.SkipFaults && r.profile.HasFaults(), Elapsed: sent, Environment: environment(),
+		FaultsSkipped: r.options.SkipFaults && r.profile.HasFaults(), Elapsed: sent, Environment: ReadEnvironment(),
 	}
 	r.ledger.settle()
 	rep.Count = r.count(ctx, answered)

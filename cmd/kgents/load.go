@@ -32,7 +32,7 @@ docs/saas/load-testing.md says what is in a profile and how to read the result.`
 		Args: onlyCommands,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newLoadListCommand(), newLoadShowCommand(), newLoadRunCommand())
+	cmd.AddCommand(newLoadListCommand(), newLoadShowCommand(), newLoadRunCommand(), newLoadNATSCommand())
 	return cmd
 }
 
