@@ -10,7 +10,7 @@ import (
 
 // Given is what a container of a pod is given: its variables, and the files that are
 // mounted from Secrets and ConfigMaps. It follows the names in the pod's template, so
-// it is what runs, whatever hash ends a name.
+// it is what runs, whatever hash ends a name. The zero Given has nothing.
 type Given struct {
 	what      string
 	container corev1.Container

@@ -1,8 +1,10 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -51,8 +53,13 @@ type Objects struct {
 	ServiceAccounts Part[corev1.ServiceAccount]
 	Roles           Part[rbacv1.Role]
 	RoleBindings    Part[rbacv1.RoleBinding]
-	Quotas          Part[corev1.ResourceQuota]
-	LimitRanges     Part[corev1.LimitRange]
+
+	// Of the whole cluster; an operator of one namespace may not read them.
+	ClusterRoles        Part[rbacv1.ClusterRole]
+	ClusterRoleBindings Part[rbacv1.ClusterRoleBinding]
+
+	Quotas      Part[corev1.ResourceQuota]
+	LimitRanges Part[corev1.LimitRange]
 
 	// PrometheusRules is a NotFoundError where the cluster doesn't know the kind.
 	PrometheusRules Part[PrometheusRule]
@@ -132,6 +139,8 @@ func (c *Client) Look(ctx context.Context) *Objects {
 	read(r, &o.ServiceAccounts, &kind{what: "ServiceAccount", plural: "serviceaccounts", page: 250}, nil)
 	read(r, &o.Roles, &kind{what: "Role", group: "rbac.authorization.k8s.io/v1", plural: "roles", page: 250}, nil)
 	read(r, &o.RoleBindings, &kind{what: "RoleBinding", group: "rbac.authorization.k8s.io/v1", plural: "rolebindings", page: 250}, nil)
+	read(r, &o.ClusterRoles, &kind{what: "ClusterRole", group: "rbac.authorization.k8s.io/v1", plural: "clusterroles", page: 250, everywhere: true}, nil)
+	read(r, &o.ClusterRoleBindings, &kind{what: "ClusterRoleBinding", group: "rbac.authorization.k8s.io/v1", plural: "clusterrolebindings", page: 250, everywhere: true}, nil)
 	read(r, &o.Quotas, &kind{what: "ResourceQuota", plural: "resourcequotas", page: 250}, nil)
 	read(r, &o.LimitRanges, &kind{what: "LimitRange", plural: "limitranges", page: 250}, nil)
 	read(r, &o.PrometheusRules, &kind{what: "PrometheusRule", group: "monitoring.coreos.com/v1", plural: "prometheusrules", page: 100}, nil)
@@ -182,6 +191,9 @@ func list[T any](ctx context.Context, c *Client, k *kind, query url.Values) ([]T
 			Items    []T
 		}
 		if err := c.get(ctx, k.plural+where, path, asked, &page); err != nil {
+			if _, missing := errors.AsType[*NotFoundError](err); missing {
+				err = &NotFoundError{"the kind " + k.what + " of " + cmp.Or(k.group, "v1")}
+			}
 			return nil, err
 		}
 		all = append(all, page.Items...)
