@@ -36,7 +36,8 @@ type Client struct {
 	key  string
 	http *http.Client
 
-	about []attribute.KeyValue // of a span: where the meter is
+	limits *limiter
+	about  []attribute.KeyValue // of a span: where the meter is
 }
 
 // NewClient returns a client of the API at baseURL. An empty key sends no
@@ -49,9 +50,10 @@ func NewClient(baseURL, key string) (*Client, error) {
 		return nil, errors.New("the meter's base URL must be http://host or https://host, without a query")
 	}
 	return &Client{
-		base:  strings.TrimRight(baseURL, "/"),
-		key:   key,
-		about: aboutMeter(u),
+		base:   strings.TrimRight(baseURL, "/"),
+		key:    key,
+		limits: newLimiter(Limits{}),
+		about:  aboutMeter(u),
 		http: &http.Client{
 			Timeout: timeout,
 			Transport: &http.Transport{
@@ -84,8 +86,11 @@ func (c *Client) Close() { c.http.CloseIdleConnections() }
 // Ingest hands over a batch, a JSON array of CloudEvents. Nil means that the
 // meter says it has taken all of it; see Class for errors.
 func (c *Client) Ingest(ctx context.Context, batch []byte) error {
-	ctx, span := c.startSpan(ctx)
-	resp, err := c.do(ctx, http.MethodPost, ingestPath, nil, "application/cloudevents-batch+json", batch)
+	if err := c.limits.acquire(ctx, opIngest, true); err != nil {
+		return err
+	}
+	ctx, span := c.startSpan(ctx) // of the request, not of the wait for it
+	resp, err := c.send(ctx, opIngest, http.MethodPost, ingestPath, nil, "application/cloudevents-batch+json", batch)
 	endSpan(span, resp)
 	if err != nil {
 		return err
@@ -115,7 +120,7 @@ func (c *Client) Query(ctx context.Context, q Query) (Result, error) {
 		v.Set("filterGroupBy["+k+"]", strings.Join(values, ","))
 	}
 	var out Result
-	return out, c.get(ctx, "/api/v1/meters/"+url.PathEscape(q.Meter)+"/query", v, &out)
+	return out, c.get(ctx, opQuery, "/api/v1/meters/"+url.PathEscape(q.Meter)+"/query", v, &out)
 }
 
 // Events lists stored events, newest first.
@@ -129,13 +134,13 @@ func (c *Client) Events(ctx context.Context, f EventFilter) ([]StoredEvent, erro
 		v.Set("limit", strconv.Itoa(f.Limit))
 	}
 	var out []StoredEvent
-	return out, c.get(ctx, "/api/v1/events", v, &out)
+	return out, c.get(ctx, opEvents, "/api/v1/events", v, &out)
 }
 
 // Meters lists the meters.
 func (c *Client) Meters(ctx context.Context) ([]Meter, error) {
 	var out []Meter
-	return out, c.get(ctx, "/api/v1/meters", nil, &out)
+	return out, c.get(ctx, opMeters, "/api/v1/meters", nil, &out)
 }
 
 // CreateMeter makes a meter. One that exists under its slug is left as it is.
@@ -144,7 +149,7 @@ func (c *Client) CreateMeter(ctx context.Context, m Meter) error {
 	if err != nil {
 		return err
 	}
-	resp, err := c.do(ctx, http.MethodPost, "/api/v1/meters", nil, "application/json", body)
+	resp, err := c.do(ctx, opMeters, http.MethodPost, "/api/v1/meters", nil, "application/json", body)
 	if err != nil {
 		return err
 	}
@@ -155,9 +160,14 @@ func (c *Client) CreateMeter(ctx context.Context, m Meter) error {
 	return c.failure(resp)
 }
 
-// Ping tells whether the meter answers under our key.
+// Ping tells whether the meter answers under our key. It doesn't wait for our own
+// rate, behind which a busy sink would seem to be a dead meter; in a pause that the
+// meter asked for it sends nothing and fails with that.
 func (c *Client) Ping(ctx context.Context) error {
-	resp, err := c.do(ctx, http.MethodGet, "/api/v1/meters", nil, "", nil)
+	if err := c.limits.acquire(ctx, opMeters, false); err != nil {
+		return err
+	}
+	resp, err := c.send(ctx, opMeters, http.MethodGet, "/api/v1/meters", nil, "", nil)
 	if err != nil {
 		return err
 	}
@@ -168,8 +178,8 @@ func (c *Client) Ping(ctx context.Context) error {
 	return c.failure(resp)
 }
 
-func (c *Client) get(ctx context.Context, path string, query url.Values, out any) error {
-	resp, err := c.do(ctx, http.MethodGet, path, query, "", nil)
+func (c *Client) get(ctx context.Context, operation, path string, query url.Values, out any) error {
+	resp, err := c.do(ctx, operation, http.MethodGet, path, query, "", nil)
 	if err != nil {
 		return err
 	}
@@ -190,13 +200,31 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, out any
 	return nil
 }
 
-func (c *Client) do(ctx context.Context, method, path string, query url.Values, contentType string, body []byte) (*http.Response, error) {
+// What has a limit of its own at the meter.
+const (
+	opIngest = "ingest"
+	opEvents = "events"
+	opMeters = "meters"
+	opQuery  = "query"
+)
+
+// do waits for the limits and sends.
+func (c *Client) do(ctx context.Context, operation, method, path string, query url.Values, contentType string, body []byte) (*http.Response, error) {
+	if err := c.limits.acquire(ctx, operation, true); err != nil {
+		return nil, err
+	}
+	return c.send(ctx, operation, method, path, query, contentType, body)
+}
+
+// send is for a request that the limits have let go.
+func (c *Client) send(ctx context.Context, operation, method, path string, query url.Values, contentType string, body []byte) (*http.Response, error) {
 	target := c.base + path
 	if len(query) > 0 {
 		target += "?" + query.Encode()
 	}
 	req, err := http.NewRequestWithContext(ctx, method, target, bytes.NewReader(body))
 	if err != nil {
+		c.limits.lost(operation)
 		return nil, &Error{Class: Blocked, Err: err}
 	}
 	if contentType != "" {
@@ -209,8 +237,10 @@ func (c *Client) do(ctx context.Context, method, path string, query url.Values, 
 	telemetry.Inject(ctx, req.Header)
 	resp, err := c.http.Do(req)
 	if err != nil {
+		c.limits.lost(operation)
 		return nil, &Error{Class: Retry, Err: err}
 	}
+	c.limits.answered(operation, resp.StatusCode, resp.Header, time.Now())
 	return resp, nil
 }
 

@@ -169,13 +169,14 @@ func TestRetryAfterOnTheWire(t *testing.T) {
 		time.Now().Add(time.Hour).UTC().Format(http.TimeFormat):  maxRetryAfter,
 		time.Now().Add(-time.Hour).UTC().Format(http.TimeFormat): 0,
 	} {
-		c := serve(t, func(w http.ResponseWriter, _ *http.Request) {
+		h := func(w http.ResponseWriter, _ *http.Request) {
 			if value != "" {
 				w.Header().Set("Retry-After", value)
 			}
 			w.WriteHeader(http.StatusServiceUnavailable)
-		})
+		}
 		for name, call := range calls {
+			c := serve(t, h) // one that hasn't been asked to wait
 			if got := asError(t, call(t, c)).RetryAfter; got != want {
 				t.Errorf("%s: Retry-After %q is %v, want %v", name, value, got, want)
 			}

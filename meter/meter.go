@@ -5,6 +5,10 @@
 // answer is bounded. It never follows a redirect, which would hand the key to
 // another address. When the meter is away every call fails with class Retry
 // within the client's time-out; waiting is the caller's business.
+//
+// What waits here is a request that would break a limit: the client's own rate
+// (Client.Limit), or what the meter's answers ask for. Such a wait ends with the
+// request's context, and the metric and the log tell of it.
 package meter
 
 import (
