@@ -19,9 +19,15 @@ import (
 // connectWait is how long a command waits for a NATS server to answer.
 const connectWait = 10 * time.Second
 
-// operatorName is the connection's name, and so that of its inbox: the one which
-// the servers let an operator read.
-const operatorName = "kgents-operator"
+// User is who a command connects as: the connection's name, and so that of its inbox.
+// Each user of nats.conf may read its own, and the operator that of Backup, too.
+type User string
+
+// Who commands connect as.
+const (
+	Operator User = "kgents-operator" // a person, who may do everything
+	Backup   User = "kgents-backup"   // who may read the streams and note backups and drills
+)
 
 // Offline is JetStream for a command that works on the streams and is no role: it
 // serves nothing, and makes no stream by itself.
@@ -34,7 +40,7 @@ type Offline struct {
 // OpenOffline connects to NATS_SERVERS. Without them it takes the data directory,
 // which no running program may use, and runs the embedded server in it until
 // Close. A data directory without streams is an error unless create is true.
-func OpenOffline(ctx context.Context, c config.Config, create bool, log *slog.Logger) (_ Offline, err error) {
+func OpenOffline(ctx context.Context, c config.Config, as User, create bool, log *slog.Logger) (_ Offline, err error) {
 	a := &App{config: c, log: log}
 	defer func() {
 		if err != nil {
@@ -43,9 +49,9 @@ func OpenOffline(ctx context.Context, c config.Config, create bool, log *slog.Lo
 	}()
 	var nc *nats.Conn
 	if c.EmbeddedNATS() {
-		nc, err = a.connectEmbedded(create)
+		nc, err = a.connectEmbedded(as, create)
 	} else {
-		nc, err = a.connectRemote(ctx)
+		nc, err = a.connectRemote(ctx, as)
 	}
 	if err != nil {
 		return Offline{}, err
@@ -60,7 +66,7 @@ func OpenOffline(ctx context.Context, c config.Config, create bool, log *slog.Lo
 	}, nil
 }
 
-func (a *App) connectEmbedded(create bool) (*nats.Conn, error) {
+func (a *App) connectEmbedded(as User, create bool) (*nats.Conn, error) {
 	dir := filepath.Join(a.config.DataDir, "nats")
 	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) && !create {
 		return nil, fmt.Errorf("there is no stream in %s: name the data directory of 'kgents up' with --data, or set NATS_SERVERS", a.config.DataDir)
@@ -75,7 +81,7 @@ func (a *App) connectEmbedded(create bool) (*nats.Conn, error) {
 		return nil, fmt.Errorf("%w; its data is in %s", err, dir)
 	}
 	a.onStop(server.Stop)
-	nc, err := server.Connect(operatorName, a.log)
+	nc, err := server.Connect(string(as), a.log)
 	if err != nil {
 		return nil, err
 	}
@@ -83,11 +89,11 @@ func (a *App) connectEmbedded(create bool) (*nats.Conn, error) {
 	return nc, nil
 }
 
-func (a *App) connectRemote(ctx context.Context) (*nats.Conn, error) {
+func (a *App) connectRemote(ctx context.Context, as User) (*nats.Conn, error) {
 	nc, err := stream.Connect(stream.Remote{
 		Servers: a.config.NATSServers, Creds: a.config.NATSCreds,
 		TLSCA: a.config.NATSTLSCA, TLSCert: a.config.NATSTLSCert, TLSKey: a.config.NATSTLSKey,
-	}, operatorName, slog.New(slog.DiscardHandler)) // what there is to say is in the error
+	}, string(as), slog.New(slog.DiscardHandler)) // what there is to say is in the error
 	if err != nil {
 		return nil, err
 	}

@@ -27,6 +27,8 @@ func (r rotation) files() []string {
 		return []string{meterEnv}
 	case "redis":
 		return []string{redisEnv, usersACL}
+	case "backup-identity":
+		return []string{backupIdentity, backupRecipient}
 	case "nats-tls":
 		return []string{tlsCert, tlsKey}
 	default:

@@ -56,6 +56,11 @@ func rotations() []rotation {
 			finish: func(d store) error { return d.forgetSeed(role) },
 		})
 	}
+	out = append(out, rotation{
+		name: "backup-identity", what: "opens backups of the stream",
+		begin:  func(d store, _ string) error { return d.rotateIdentity() },
+		finish: func(d store) error { return d.forgetIdentities() },
+	})
 	return append(out, rotation{
 		name: "nats-tls", what: "certificate of the NATS servers",
 		begin: func(d store, _ string) error {

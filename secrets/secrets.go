@@ -40,12 +40,15 @@ const (
 	tlsCert  = "nats/tls.crt"
 	tlsKey   = "nats/tls.key"
 
+	backupIdentity  = "backup/identity.txt"
+	backupRecipient = "backup/recipient.env" // no secret: what seals can't open
+
 	// rotating has a time for each secret whose one before is still accepted.
 	rotating = "rotating.json"
 )
 
 // roles are NATS's users. Each has a file nats/<role>.nk with its seed.
-var roles = []string{"api", "sink", "operator", "system"}
+var roles = []string{"api", "sink", "backup", "operator", "system"}
 
 func seedFile(role string) string { return "nats/" + role + ".nk" }
 
@@ -58,7 +61,7 @@ func Init(dir, namespace string) (made []string, err error) {
 	if !namespaceName.MatchString(namespace) {
 		return nil, fmt.Errorf("%q is no namespace: use lower-case letters, digits and dashes, for example kgents-staging", namespace)
 	}
-	for _, d := range []string{dir, filepath.Join(dir, "redis"), filepath.Join(dir, "nats")} {
+	for _, d := range []string{dir, filepath.Join(dir, "redis"), filepath.Join(dir, "nats"), filepath.Join(dir, "backup")} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
 			return nil, err
 		}
@@ -77,10 +80,7 @@ func Init(dir, namespace string) (made []string, err error) {
 	}
 	password := rand.Text()
 	meterKey := "kg_meter_" + rand.Text()
-	steps := []struct {
-		name    string
-		content func() (string, error)
-	}{
+	steps := []step{
 		// Nothing of a deployment belongs into git, this line included.
 		{".gitignore", func() (string, error) { return "*\n", nil }},
 		{apiEnv, func() (string, error) {
@@ -97,12 +97,14 @@ func Init(dir, namespace string) (made []string, err error) {
 			return acl(now), err
 		}},
 	}
+	steps = append(steps, d.backupSteps()...)
 	for _, s := range steps {
 		if err := ensure(s.name, s.content); err != nil {
 			return made, err
 		}
 	}
 	users := []string{}
+	_, missing := os.Lstat(filepath.Join(dir, usersEnv))
 	for _, role := range roles {
 		if err := ensure(seedFile(role), newSeed); err != nil {
 			return made, err
@@ -116,12 +118,32 @@ func Init(dir, namespace string) (made []string, err error) {
 			return made, err
 		}
 		users = append(users, variable(role), now, variable(role)+"_PREVIOUS", nobody)
+		if missing == nil {
+			if err := d.addUser(role, now, nobody); err != nil {
+				return made, err
+			}
+		}
 	}
 	if err := ensure(usersEnv, func() (string, error) { return env(usersComment, users...), nil }); err != nil {
 		return made, err
 	}
 	certs, err := d.ensureCertificates(namespace)
 	return append(made, certs...), err
+}
+
+// step is a file that Init makes.
+type step struct {
+	name    string
+	content func() (string, error)
+}
+
+// addUser gives a directory that was made before there was a role the role's key.
+func (d store) addUser(role, now, nobody string) error {
+	values, err := d.readEnv(usersEnv)
+	if err != nil || values[variable(role)] != "" {
+		return err
+	}
+	return d.change(usersEnv, map[string]string{variable(role): now, variable(role) + "_PREVIOUS": nobody})
 }
 
 const usersComment = "Public keys of NATS's users. PREVIOUS is accepted too: the key before a rotation, else one that nobody has."

@@ -75,7 +75,7 @@ func everything(t *testing.T, dir string) map[string]string {
 func TestInit(t *testing.T) {
 	dir := made(t)
 	before := everything(t, dir)
-	if len(before) != 14 || before[".gitignore"] != "*\n" {
+	if len(before) != 17 || before[".gitignore"] != "*\n" {
 		t.Errorf("%d files, .gitignore %q", len(before), before[".gitignore"])
 	}
 	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {

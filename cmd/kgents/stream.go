@@ -83,7 +83,7 @@ The servers note when it was made, for kgents_backup_last_success_timestamp_seco
 				return err
 			}
 		}
-		return s.open(cmd, output, false, func(c config.Config, o app.Offline) error {
+		return s.open(cmd, app.Backup, output, false, func(c config.Config, o app.Offline) error {
 			r := backup.Report{Sound: true, Problems: []backup.Problem{}}
 			var err error
 			if len(args) == 1 {
@@ -171,7 +171,7 @@ id. A remote OpenMeter must deduplicate as far back as the backup goes.`,
 		if _, err := source.Manifest(cmd.Context()); err != nil {
 			return err
 		}
-		return s.open(cmd, output, true, func(_ config.Config, o app.Offline) error {
+		return s.open(cmd, app.Operator, output, true, func(_ config.Config, o app.Offline) error {
 			r, err := withBar("restoring ", func(p backup.Progress) (backup.Restored, error) {
 				return backup.Restore(cmd.Context(), o.JetStream, o.Streams, source, p)
 			})
@@ -229,7 +229,7 @@ func addStreamFlags(cmd *cobra.Command, output *string) *settings {
 
 // open connects for as long as f works. Create makes a data directory that isn't
 // there.
-func (s *settings) open(cmd *cobra.Command, output string, create bool, f func(config.Config, app.Offline) error) error {
+func (s *settings) open(cmd *cobra.Command, as app.User, output string, create bool, f func(config.Config, app.Offline) error) error {
 	if err := checkOutput(output); err != nil {
 		return err
 	}
@@ -243,7 +243,7 @@ func (s *settings) open(cmd *cobra.Command, output string, create bool, f func(c
 		return err
 	}
 	log := telemetry.NewLogger(os.Stderr, max(c.LogLevel, slog.LevelWarn), logFormat(c.LogFormat, os.Stderr))
-	o, err := app.OpenOffline(cmd.Context(), c, create, log)
+	o, err := app.OpenOffline(cmd.Context(), c, as, create, log)
 	if err != nil {
 		return err
 	}

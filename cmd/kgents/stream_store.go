@@ -248,7 +248,7 @@ kgents_backup_last_drill_timestamp_seconds and 'kgents checklist'.`,
 			return err
 		}
 		if r.Sound() && !c.EmbeddedNATS() {
-			err := s.open(cmd, output, false, func(_ config.Config, o app.Offline) error {
+			err := s.open(cmd, app.Backup, output, false, func(_ config.Config, o app.Offline) error {
 				return backup.NoteDrill(cmd.Context(), o.JetStream, o.Streams, r)
 			})
 			if err != nil {

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 
+	"filippo.io/age"
+
 	"github.com/kgents/kgents/config"
 	"github.com/kgents/kgents/stream/backup"
 	"github.com/kgents/kgents/stream/backup/store/storetest"
@@ -16,10 +18,11 @@ import (
 // the backup and of the drill.
 func TestStreamStore(t *testing.T) {
 	alone(t)
-	identity, recipient, err := backup.NewIdentity()
+	id, err := age.GenerateX25519Identity()
 	if err != nil {
 		t.Fatal(err)
 	}
+	identity, recipient := id.String(), id.Recipient().String()
 	key := filepath.Join(t.TempDir(), "identity")
 	if err := os.WriteFile(key, []byte("# made by a test\n"+identity+"\n"), 0o600); err != nil {
 		t.Fatal(err)

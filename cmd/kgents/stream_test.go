@@ -23,7 +23,7 @@ import (
 func offline(t *testing.T, c config.Config) app.Offline {
 	t.Helper()
 	c.StreamName, c.Replicas = "kgent-events", 1
-	o, err := app.OpenOffline(t.Context(), c, true, slog.New(slog.DiscardHandler))
+	o, err := app.OpenOffline(t.Context(), c, app.Operator, true, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

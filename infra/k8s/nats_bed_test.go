@@ -32,7 +32,7 @@ const (
 )
 
 // natsRoles are the users that nats.conf names, twice each.
-var natsRoles = []string{"api", "sink", "operator", "system"}
+var natsRoles = []string{"api", "sink", "backup", "operator", "system"}
 
 // natsBed is what the servers and their clients need outside nats.conf: keys,
 // certificates and the environment that names the public keys.

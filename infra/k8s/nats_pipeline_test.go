@@ -3,6 +3,7 @@ package k8s
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -254,30 +255,46 @@ func pipeline(t *testing.T, suffix string) {
 	}
 }
 
-// operatorCopies makes a backup as an operator does, and restores it to servers
-// that have lost everything.
+// operatorCopies makes a backup and a drill with the rights of the CronJobs, and
+// restores the backup as an operator does to servers that have lost everything.
 func operatorCopies(t *testing.T, nats *natsServers, suffix string) {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), "backup")
-	open := func(nats *natsServers, create bool) app.Offline {
+	open := func(nats *natsServers, key string, as app.User) app.Offline {
 		t.Helper()
 		offline, err := app.OpenOffline(t.Context(), config.Config{
-			NATSServers: strings.Split(nats.urls(), ","), NATSCreds: nats.seed("operator" + suffix), NATSTLSCA: nats.ca(),
+			NATSServers: strings.Split(nats.urls(), ","), NATSCreds: nats.seed(key + suffix), NATSTLSCA: nats.ca(),
 			StreamName: "kgent-events", Replicas: len(nats.servers),
-		}, create, slog.New(slog.DiscardHandler))
+		}, as, true, slog.New(slog.DiscardHandler))
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(offline.Close)
 		return offline
 	}
-	from := open(nats, false)
+	from := open(nats, "backup", app.Backup)
 	manifest, err := backup.Write(t.Context(), from.JetStream, from.Streams, dir, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
+	drill, err := backup.Drill(t.Context(), backup.Dir(dir), t.TempDir(), nil)
+	if err != nil || !drill.Sound() {
+		t.Fatalf("drill: %v, %+v", err, drill)
+	}
+	if err := errors.Join(backup.Note(t.Context(), from.JetStream, from.Streams, manifest), backup.NoteDrill(t.Context(), from.JetStream, from.Streams, drill)); err != nil {
+		t.Errorf("who makes backups can't note them: %v", err)
+	}
+	for _, who := range []app.Offline{from, open(nats, "operator", app.Operator)} {
+		if at, err := backup.Last(t.Context(), who.JetStream, who.Streams); err != nil || !at.Equal(manifest.Began) {
+			t.Errorf("the last backup is noted as of %v, %v", at, err)
+		}
+	}
+	// A person with the operator's key may do it, too.
+	if _, err := backup.Write(t.Context(), open(nats, "operator", app.Backup).JetStream, from.Streams, dir+"-by-hand", nil); err != nil {
+		t.Errorf("a backup by the operator: %v", err)
+	}
 	lost := oneNATS(t)
-	to := open(lost, true)
+	to := open(lost, "operator", app.Operator)
 	restored, err := backup.Restore(t.Context(), to.JetStream, to.Streams, backup.Dir(dir), nil)
 	if err != nil {
 		t.Fatal(err)

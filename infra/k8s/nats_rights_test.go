@@ -66,7 +66,7 @@ func TestNATSRights(t *testing.T) {
 				"$JS.API.DIRECT.GET.kgent-events",
 				"$JS.ACK.kgent-events.sink.1.1.1.1.0", "$SYS.REQ.SERVER.PING.JSZ", "$SYS.REQ.ACCOUNT.PING.CONNZ",
 			},
-			"subscribe": {">", "kgent.>", "kgent.events", "_INBOX.>", "_INBOX.kgents-sink.>", "_INBOX.kgents-operator.>", "$JS.EVENT.>", "$JS.API.>", "$SYS.>"},
+			"subscribe": {">", "kgent.>", "kgent.events", "_INBOX.>", "_INBOX.kgents-sink.>", "_INBOX.kgents-backup.>", "_INBOX.kgents-operator.>", "$JS.EVENT.>", "$JS.API.>", "$SYS.>"},
 		},
 		"sink": {
 			"publish": {
@@ -81,7 +81,25 @@ func TestNATSRights(t *testing.T) {
 				"$JS.API.CONSUMER.CREATE.other.sink", "$JS.API.CONSUMER.MSG.NEXT.other.sink",
 				"$JS.ACK.other.sink.1.1.1.1.0", "$JS.ACK.kgent-events.other.1.1.1.1.0", "$SYS.REQ.SERVER.PING.JSZ",
 			},
-			"subscribe": {">", "kgent.>", "kgent-dead.>", "_INBOX.>", "_INBOX.kgents-api.>", "_INBOX.kgents-operator.>", "$JS.EVENT.>", "$JS.ACK.>", "$SYS.>"},
+			"subscribe": {">", "kgent.>", "kgent-dead.>", "_INBOX.>", "_INBOX.kgents-api.>", "_INBOX.kgents-backup.>", "_INBOX.kgents-operator.>", "$JS.EVENT.>", "$JS.ACK.>", "$SYS.>"},
+		},
+		"backup": {
+			"publish": {
+				"kgent.events", "kgent-dead.kgent-events.refused", "anything", "_INBOX.kgents-operator.forged",
+				"$KV.kgent-events-reconcile.turn", "$JS.API.STREAM.LIST", "$JS.API.STREAM.NAMES",
+				"$JS.API.STREAM.CREATE.kgent-events", "$JS.API.STREAM.UPDATE.kgent-events",
+				"$JS.API.STREAM.DELETE.kgent-events", "$JS.API.STREAM.PURGE.kgent-events", "$JS.API.STREAM.MSG.DELETE.kgent-events",
+				"$JS.API.STREAM.DELETE.kgent-events-dead", "$JS.API.STREAM.PURGE.kgent-events-dead", "$JS.API.STREAM.MSG.DELETE.kgent-events-dead",
+				"$JS.API.STREAM.DELETE.KV_kgent-events-backup", "$JS.API.STREAM.PURGE.KV_kgent-events-backup",
+				"$JS.API.STREAM.CREATE.other", "$JS.API.STREAM.INFO.other", "$JS.API.STREAM.INFO.KV_kgent-events-reconcile",
+				"$JS.API.STREAM.SNAPSHOT.kgent-events", "$JS.API.STREAM.RESTORE.kgent-events",
+				"$JS.API.STREAM.LEADER.STEPDOWN.kgent-events", "$JS.API.STREAM.PEER.REMOVE.kgent-events",
+				"$JS.API.CONSUMER.CREATE.kgent-events.sink", "$JS.API.CONSUMER.DURABLE.CREATE.kgent-events.sink",
+				"$JS.API.CONSUMER.DELETE.kgent-events.sink", "$JS.API.CONSUMER.PAUSE.kgent-events.sink", "$JS.API.CONSUMER.RESET.kgent-events.sink",
+				"$JS.API.CONSUMER.MSG.NEXT.kgent-events.sink", "$JS.API.CONSUMER.CREATE.other.x", "$JS.API.CONSUMER.MSG.NEXT.other.x",
+				"$JS.ACK.kgent-events.sink.1.1.1.1.0", "$SYS.REQ.SERVER.PING.JSZ",
+			},
+			"subscribe": {">", "kgent.>", "kgent-dead.>", "_INBOX.>", "_INBOX.kgents-api.>", "_INBOX.kgents-sink.>", "_INBOX.kgents-operator.>", "$JS.EVENT.>", "$JS.API.>", "$SYS.>"},
 		},
 		"operator": {
 			"subscribe": {">", "_INBOX.>", "_INBOX.kgents-api.>", "_INBOX.kgents-sink.>", "$JS.API.>", "$SYS.>"},

@@ -62,7 +62,7 @@ func TestNoteDrill(t *testing.T) {
 		t.Errorf("before any: %+v, %v", r, err)
 	}
 	at := time.Date(2026, 11, 29, 3, 0, 0, 0, time.UTC)
-	want := backup.DrillReport{At: at, From: "s3://backups/" + strings.Repeat("long/", 60), Backup: "20261129T020000Z-01234567", Holds: at.Add(-time.Hour), Messages: 7, Events: 9, Took: 1.5}
+	want := backup.DrillReport{At: at, From: "s3://backups/" + strings.Repeat("long/", 60), Backup: "20261129T020000.000Z-01234567", Holds: at.Add(-time.Hour), Messages: 7, Events: 9, Took: 1.5}
 	if err := backup.NoteDrill(t.Context(), js, c, want); err != nil {
 		t.Fatal(err)
 	}

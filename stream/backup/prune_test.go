@@ -131,9 +131,9 @@ func TestPruneLeavesAlone(t *testing.T) {
 	old := noon.AddDate(0, 0, -100)
 	s := &shelf{folders: map[string]map[string]string{
 		"photos":                    {"manifest.json": "{}"},
-		"20260101T000000Z":          {"events-00001.seg": "abc"}, // nearly a name of ours
-		"20260101T000000Z-xxxxxxxx": {"events-00001.seg": "abc"},
-		"20269999T000000Z-00000000": {"events-00001.seg": "abc"}, // no time
+		"20260101T000000.000Z":          {"events-00001.seg": "abc"}, // nearly a name of ours
+		"20260101T000000.000Z-xxxxxxxx": {"events-00001.seg": "abc"},
+		"20269999T000000.000Z-00000000": {"events-00001.seg": "abc"}, // no time
 	}}
 	newest := s.shelved(t, old, "events") // of whole ones
 	damaged := s.shelved(t, old.AddDate(0, 0, 1), "events")

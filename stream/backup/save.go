@@ -43,7 +43,7 @@ func save(ctx context.Context, js jetstream.JetStream, c stream.Config, to Targe
 		return "", m, fmt.Errorf("no place for a segment before it is stored: %w; set TMPDIR to a directory with 100 MiB free", err)
 	}
 	defer os.RemoveAll(scratch)
-	name = newName(found.at)
+	name = newName(time.Now())
 	var stored []string
 	defer func() {
 		if err == nil {

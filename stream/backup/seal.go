@@ -3,7 +3,7 @@ package backup
 import (
 	"errors"
 	"io"
-	"slices"
+	"iter"
 	"strings"
 
 	"filippo.io/age"
@@ -71,41 +71,22 @@ func (ids Identities) String() string { return "age identities (hidden)" }
 // GoString hides the keys.
 func (ids Identities) GoString() string { return ids.String() }
 
-func keysIn(s string) func(func(string) bool) {
+func keysIn(s string) iter.Seq[string] {
 	lines := strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == '\n' || r == '\r' })
-	keys := slices.DeleteFunc(lines, func(l string) bool {
-		l = strings.TrimSpace(l)
-		return l == "" || strings.HasPrefix(l, "#")
-	})
 	return func(yield func(string) bool) {
-		for _, k := range keys {
-			if !yield(strings.TrimSpace(k)) {
+		comment := false
+		for _, l := range lines {
+			l = strings.TrimSpace(l)
+			// A comment may have had commas in it.
+			comment = strings.HasPrefix(l, "#") || comment && !strings.HasPrefix(strings.ToUpper(l), "AGE")
+			if l == "" || comment {
+				continue
+			}
+			if !yield(l) {
 				return
 			}
 		}
 	}
-}
-
-// NewIdentity makes a pair of keys: the private one, to open backups, and the
-// public one, to seal them.
-func NewIdentity() (identity, recipient string, err error) {
-	id, err := age.GenerateX25519Identity()
-	if err != nil {
-		return "", "", err
-	}
-	return id.String(), id.Recipient().String(), nil
-}
-
-// RecipientOf is the public key of an identity that NewIdentity has made.
-func RecipientOf(identity string) (string, error) {
-	for key := range keysIn(identity) {
-		id, err := age.ParseX25519Identity(key)
-		if err != nil {
-			break
-		}
-		return id.Recipient().String(), nil
-	}
-	return "", errors.New("this is no age identity, which looks like AGE-SECRET-KEY-1 and letters") // without the key
 }
 
 // errKey tells that no identity at hand opens a sealed file.

@@ -53,11 +53,11 @@ type File struct {
 const Latest = "latest"
 
 // nameTime is the form of a backup's name, up to the part that tells two of one
-// second apart. Names sort as their times do.
-const nameTime = "20060102T150405Z"
+// millisecond apart. Names sort as their times do.
+const nameTime = "20060102T150405.000Z"
 
 var (
-	backupName = regexp.MustCompile(`^(\d{8}T\d{6}Z)-[0-9a-f]{8}$`)
+	backupName = regexp.MustCompile(`^(\d{8}T\d{6}\.\d{3}Z)-[0-9a-f]{8}$`)
 	ourFile    = regexp.MustCompile(`^(manifest\.json|(dead|events)-\d{5}\.seg(\.age)?)$`)
 )
 

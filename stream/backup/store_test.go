@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"filippo.io/age"
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
@@ -52,21 +53,24 @@ func filled(t *testing.T, n int) (js jetstream.JetStream, events uint64) {
 	return js, events + 3
 }
 
-// keys are a pair.
-func keys(t *testing.T) (backup.Recipients, backup.Identities) {
+func pair(t *testing.T) (identity, recipient string) {
 	t.Helper()
-	identity, recipient, err := backup.NewIdentity()
+	id, err := age.GenerateX25519Identity()
 	if err != nil {
 		t.Fatal(err)
 	}
-	if again, err := backup.RecipientOf("# a comment\n" + identity); err != nil || again != recipient {
-		t.Errorf("the recipient of the identity is %s, %v", again, err)
-	}
+	return id.String(), id.Recipient().String()
+}
+
+// keys are a pair, as a program reads them.
+func keys(t *testing.T) (backup.Recipients, backup.Identities) {
+	t.Helper()
+	identity, recipient := pair(t)
 	to, err := backup.ParseRecipients(recipient)
 	if err != nil {
 		t.Fatal(err)
 	}
-	with, err := backup.ParseIdentities("# made for a test," + identity)
+	with, err := backup.ParseIdentities("# made for a test, as age-keygen does,and kept\n" + identity + "\n")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,8 +207,8 @@ func TestSealed(t *testing.T) {
 // Two keys open one backup, each alone.
 func TestTwoRecipients(t *testing.T) {
 	js, _ := filled(t, 5)
-	one, first, _ := backup.NewIdentity()
-	two, second, _ := backup.NewIdentity()
+	one, first := pair(t)
+	two, second := pair(t)
 	to, err := backup.ParseRecipients(first + "," + second)
 	if err != nil {
 		t.Fatal(err)
