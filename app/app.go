@@ -22,7 +22,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"sync/atomic"
 	"syscall"
 	"time"
@@ -291,16 +290,9 @@ func (a *App) useNATS(nc *nats.Conn) (err error) {
 
 // openMeter opens the embedded meter's store.
 func (a *App) openMeter(ctx context.Context) (*local.Store, error) {
-	meters := local.DefaultMeters()
-	if file := a.config.MetersFile; file != "" {
-		b, err := os.ReadFile(file)
-		if err != nil {
-			return nil, fmt.Errorf("METERS_FILE: %w", err)
-		}
-		if meters, err = local.LoadMeters(b); err != nil {
-			line, _, _ := strings.Cut(err.Error(), "\n") // a picture of the place follows
-			return nil, fmt.Errorf("METERS_FILE %s: %s", file, line)
-		}
+	meters, err := ReadMeters(a.config.MetersFile)
+	if err != nil {
+		return nil, err
 	}
 	store, err := local.Open(ctx, local.Config{
 		Path: filepath.Join(a.config.DataDir, "meter.db"), Meters: meters, Log: a.log, Registerer: a.reg,
@@ -348,6 +340,7 @@ func (a *App) connectMeter() (err error) {
 	if a.meter, err = meter.NewClient(a.meterURL, a.meterKey); err != nil {
 		return err
 	}
+	a.meter.Limit(meter.Limits{Rate: a.config.OpenMeterRate, Burst: a.config.OpenMeterBurst, Log: a.log, Registerer: a.reg})
 	a.onStop(a.meter.Close)
 	return nil
 }

@@ -64,6 +64,8 @@ type Config struct {
 	OpenMeterAPIKey   string
 	BatchSize         int           // events that trigger a flush
 	FlushInterval     time.Duration // longest wait of an event for a flush
+	OpenMeterRate     float64       // requests a second of this process, 0 = no limit of its own
+	OpenMeterBurst    int           // of them at once after a pause
 	ReconcileInterval time.Duration // between comparisons of the meter with the stream, 0 = none
 	MetersFile        string        // meters of the embedded meter, empty = the default set
 

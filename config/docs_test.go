@@ -4,6 +4,8 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -78,5 +80,33 @@ func TestDocumentedVariables(t *testing.T) {
 	}
 	if diff := cmp.Diff(table(), got); diff != "" {
 		t.Errorf("%s is not up to date, run 'go test ./config -update' (-want +got):\n%s", page, diff)
+	}
+}
+
+// Variables that commands read by themselves are in no table: the page names them.
+func TestDocumentedClientVariables(t *testing.T) {
+	b, err := os.ReadFile(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources, err := filepath.Glob("../cmd/kgents/*.go")
+	if err != nil || len(sources) == 0 {
+		t.Fatalf("no sources: %v", err)
+	}
+	found := map[string]bool{}
+	for _, file := range sources {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`os\.(?:Getenv|LookupEnv)\("(KGENTS_[A-Z_]+)"\)`).FindAllStringSubmatch(string(source), -1) {
+			found[m[1]] = true
+			if !strings.Contains(string(b), code(m[1])) {
+				t.Errorf("%s reads %s, which %s doesn't name", file, m[1], page)
+			}
+		}
+	}
+	if !found["KGENTS_NAMESPACE"] || !found["KGENTS_URL"] {
+		t.Errorf("found %v in the sources: is this test's pattern out of date?", found)
 	}
 }

@@ -70,12 +70,13 @@ func write(t *testing.T, content string) string {
 // everything has each variable set to something else than its default.
 var everything = vars{
 	"API_HOST": "::1", "API_PORT": "9000", "API_KEYS": "key-1, key-2,", "CORS_ORIGINS": "https://a.test,https://b.test",
+	"API_RATE_LIMIT": "70", "API_RATE_BURST": "9",
 	"LOG_LEVEL": "WARN", "LOG_FORMAT": "json",
 	"NATS_SERVERS": "nats://user:hush@n1.test:4222, tls://n2.test:4222", "NATS_CREDS": "/etc/nats.creds",
 	"NATS_TLS_CA": "/etc/ca.pem", "NATS_TLS_CERT": "/etc/cert.pem", "NATS_TLS_KEY": "/etc/key.pem",
 	"NATS_STREAM_NAME": "other_Stream-1", "NATS_STREAM_MAX_BYTES": "20GiB", "NATS_REPLICAS": "5",
 	"OPENMETER_BASE_URL": "https://meter.test/root/", "OPENMETER_API_KEY": "om-key",
-	"OPENMETER_BATCH_SIZE": "250", "OPENMETER_FLUSH_INTERVAL": "500ms", "METERS_FILE": "meters.yaml",
+	"OPENMETER_BATCH_SIZE": "250", "OPENMETER_FLUSH_INTERVAL": "500ms", "OPENMETER_RATE_LIMIT": "2.5", "OPENMETER_RATE_BURST": "4", "METERS_FILE": "meters.yaml",
 	"STRIPE_WEBHOOK_SECRET": "whsec_new,whsec_old",
 	"SPOOL_DIR":             "/var/spool/kgents", "SPOOL_MAX_BYTES": "2GiB", "REDIS_URL": "rediss://app:hush@redis.test:6380/3",
 	"RECONCILE_INTERVAL": "30m", "OTEL_EXPORTER_OTLP_ENDPOINT": "https://user:hush@traces.test/otlp",
@@ -92,6 +93,7 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 	}
 	want := config.Config{
 		APIHost: "::1", APIPort: 9000, APIKeys: []string{"key-1", "key-2"}, CORSOrigins: []string{"https://a.test", "https://b.test"},
+		APIRateLimit: 70, APIRateBurst: 9,
 		LogLevel: slog.LevelWarn, LogFormat: "json",
 		NATSServers: []string{"nats://user:hush@n1.test:4222", "tls://n2.test:4222"}, NATSCreds: "/etc/nats.creds",
 		NATSTLSCA: "/etc/ca.pem", NATSTLSCert: "/etc/cert.pem", NATSTLSKey: "/etc/key.pem",
@@ -99,6 +101,7 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		SpoolDir: "/var/spool/kgents", SpoolBytes: 2 << 30, RedisURL: "rediss://app:hush@redis.test:6380/3",
 		OpenMeterBaseURL: "https://meter.test/root", OpenMeterAPIKey: "om-key",
 		BatchSize: 250, FlushInterval: 500 * time.Millisecond, MetersFile: "meters.yaml",
+		OpenMeterRate: 2.5, OpenMeterBurst: 4,
 		ReconcileInterval: 30 * time.Minute,
 		OTLPEndpoint:      "https://user:hush@traces.test/otlp",
 		WebhookSecrets:    []string{"whsec_new", "whsec_old"},
@@ -120,12 +123,12 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 
 func TestDefaults(t *testing.T) {
 	cluster := config.Config{
-		APIHost: "0.0.0.0", APIPort: 8000, LogLevel: slog.LevelInfo,
-		StreamName: "kgent-events", Replicas: 3, BatchSize: 100, FlushInterval: time.Second, ReconcileInterval: time.Hour, SpoolBytes: 1 << 30,
+		APIHost: "0.0.0.0", APIPort: 8000, APIRateLimit: 5000, LogLevel: slog.LevelInfo,
+		StreamName: "kgent-events", Replicas: 3, BatchSize: 100, FlushInterval: time.Second, OpenMeterBurst: 1, ReconcileInterval: time.Hour, SpoolBytes: 1 << 30,
 	}
 	// On one's own machine nobody else is let in, and there are no three servers.
 	up := cluster
-	up.APIHost, up.Replicas = "127.0.0.1", 1
+	up.APIHost, up.Replicas, up.APIRateLimit = "127.0.0.1", 1, 0
 	for role, want := range map[config.Role]config.Config{
 		config.RoleUp: up, config.RoleAPI: cluster, config.RoleSink: cluster, config.RoleMeter: cluster,
 	} {
@@ -229,6 +232,15 @@ func TestValues(t *testing.T) {
 	for _, test := range []struct{ name, value, shown string }{
 		{"API_PORT", "0", "0"},
 		{"API_PORT", "65535", "65535"},
+		{"API_HOST", "[::1]", "::1"},
+		{"API_HOST", "fe80::1%eth0", "fe80::1%eth0"},
+		{"API_HOST", "localhost", "localhost"},
+		{"API_HOST", "my_host.example.com.", "my_host.example.com."},
+		{"CORS_ORIGINS", "*", "*"},
+		{"CORS_ORIGINS", "https://*.a.test, http://localhost:3000,http://[::1]:3000", "https://*.a.test,http://localhost:3000,http://[::1]:3000"},
+		{"OPENMETER_RATE_LIMIT", "0", "0"},
+		{"OPENMETER_RATE_LIMIT", "0.01", "0.01"},
+		{"OPENMETER_RATE_LIMIT", "1e6", "1e+06"},
 		{"LOG_LEVEL", "debug", "debug"},
 		{"LOG_LEVEL", "Info", "info"},
 		{"LOG_LEVEL", "error", "error"},
@@ -266,6 +278,9 @@ func TestValues(t *testing.T) {
 // TestMistakes: one line each, which names the variable and what it takes.
 func TestMistakes(t *testing.T) {
 	const (
+		host     = "is neither an address nor a name: use for example 0.0.0.0, ::1 or localhost; the port is API_PORT"
+		origin   = "holds something that is no origin: use https://app.example.com or http://localhost:3000, without a path and without the scheme's own port"
+		rate     = "is neither 0 nor a number from 0.01 to 1000000"
 		port     = "is no whole number from 0 to 65535"
 		batch    = "is no whole number from 1 to 100000"
 		interval = "is neither 0 nor a duration from 1m to 24h: use for example 1h"
@@ -288,6 +303,31 @@ func TestMistakes(t *testing.T) {
 		{"API_PORT", "80.5", port},
 		{"API_PORT", "99999999999999999999", port},
 		{"API_PORT", "tcp://10.0.0.1:8000", port}, // as Kubernetes sets it for a service called api
+		{"API_HOST", "[::1]:8000", host},
+		{"API_HOST", "[::1", host},
+		{"API_HOST", "[localhost]", host},
+		{"API_HOST", "[]", host},
+		{"API_HOST", "0.0.0.0:8000", host},
+		{"API_HOST", "http://localhost", host},
+		{"API_HOST", "-a", host},
+		{"API_HOST", "a b", host},
+		{"CORS_ORIGINS", "app.example.com", origin},
+		{"CORS_ORIGINS", "https://a.test/", origin}, // never what a browser sends
+		{"CORS_ORIGINS", "https://a.test,https://b.test/app", origin},
+		{"CORS_ORIGINS", "https://a.test:443", origin},
+		{"CORS_ORIGINS", "http://a.test:80", origin},
+		{"CORS_ORIGINS", "https://a.test:", origin},
+		{"CORS_ORIGINS", "https://*.*.test", origin},
+		{"CORS_ORIGINS", "https://", origin},
+		{"CORS_ORIGINS", "null", origin},
+		{"OPENMETER_RATE_LIMIT", "fast", rate},
+		{"OPENMETER_RATE_LIMIT", "-1", rate},
+		{"OPENMETER_RATE_LIMIT", "0.009", rate},
+		{"OPENMETER_RATE_LIMIT", "1000001", rate},
+		{"OPENMETER_RATE_LIMIT", "NaN", rate},
+		{"OPENMETER_RATE_LIMIT", "Inf", rate},
+		{"OPENMETER_RATE_LIMIT", "10/s", rate},
+		{"OPENMETER_RATE_BURST", "0", "is no whole number from 1 to 1000000"},
 		{"LOG_LEVEL", "loud", "is not a level: use debug, info, warn or error"},
 		{"LOG_FORMAT", "xml", "is not a format: use text or json"},
 		{"NATS_SERVERS", "localhost:4222", nats},

@@ -45,6 +45,12 @@ const (
 	maxReconcileInterval = 24 * time.Hour
 )
 
+// A rate below one request in 100 s would be a mistake for a long interval.
+const (
+	minMeterRate = 0.01
+	maxMeterRate = 1_000_000
+)
+
 var streamName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 
 // Variables lists every setting in the order in which they are documented.
@@ -53,7 +59,7 @@ func Variables() []Variable {
 		{
 			Name: "API_HOST", dflt: "0.0.0.0", roles: map[Role]string{RoleUp: "127.0.0.1"},
 			Help: "address that HTTP listens on",
-			set:  func(c *Config, s string) error { c.APIHost = s; return nil },
+			set:  setHost,
 			get:  func(c Config) string { return c.APIHost },
 		},
 		{
@@ -79,7 +85,7 @@ func Variables() []Variable {
 		},
 		{
 			Name: "CORS_ORIGINS", Help: "origins that browsers may call from, comma-separated; empty = same origin only",
-			set: listSetter(func(c *Config, l []string) { c.CORSOrigins = l }),
+			set: setOrigins,
 			get: func(c Config) string { return strings.Join(c.CORSOrigins, ",") },
 		},
 		{
@@ -221,6 +227,24 @@ func Variables() []Variable {
 				return nil
 			},
 			get: func(c Config) string { return c.FlushInterval.String() },
+		},
+		{
+			Name: "OPENMETER_RATE_LIMIT", dflt: "0",
+			Help: "requests a second that one process sends to OpenMeter, for example 20 or 0.5; each takes its part of the account's limit; 0 = none but what OpenMeter's answers ask for",
+			set: func(c *Config, s string) error {
+				n, err := strconv.ParseFloat(s, 64)
+				if err != nil || !(n == 0 || n >= minMeterRate && n <= maxMeterRate) {
+					return errors.New("is neither 0 nor a number from 0.01 to 1000000")
+				}
+				c.OpenMeterRate = n
+				return nil
+			},
+			get: func(c Config) string { return strconv.FormatFloat(c.OpenMeterRate, 'g', -1, 64) },
+		},
+		{
+			Name: "OPENMETER_RATE_BURST", dflt: "1", Help: "of these, how many at once after a pause",
+			set: intSetter(1, 1_000_000, func(c *Config, n int) { c.OpenMeterBurst = n }),
+			get: func(c Config) string { return strconv.Itoa(c.OpenMeterBurst) },
 		},
 		{
 			Name: "RECONCILE_INTERVAL", dflt: "1h",

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kgents/kgents/app"
 	"github.com/kgents/kgents/config"
 )
 
@@ -52,6 +53,11 @@ anything is: run it before a roll-out.`,
 		if validate {
 			if err := c.Validate(r); err != nil {
 				return err
+			}
+			if r == config.RoleMeter || r == config.RoleUp && c.EmbeddedMeter() {
+				if _, err := app.ReadMeters(c.MetersFile); err != nil {
+					return err
+				}
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "The configuration for 'kgents %s' is valid.\n", r)
 			return nil
