@@ -47,6 +47,7 @@ type System struct {
 	MeterURL, MeterKey string // of OpenMeter, empty for the embedded meter behind the API
 
 	Prometheus, Alertmanager, Grafana string // base URLs
+	Namespace                         string // of what Prometheus knows; empty for all
 
 	Settings config.Config // where backups are, among others
 
@@ -85,7 +86,8 @@ func All(s *System) map[string]checklist.Check {
 	out := map[string]checklist.Check{}
 	for _, area := range []map[string]checklist.Check{
 		traffic(s),
-		// manifests(s), servers(s), observability(s)
+		observability(s),
+		// manifests(s), servers(s)
 	} {
 		for id, check := range area {
 			out[id] = check

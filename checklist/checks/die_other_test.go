@@ -1,0 +1,7 @@
+//go:build !linux
+
+package checks
+
+import "syscall"
+
+var dieWithTest *syscall.SysProcAttr
