@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math/rand/v2"
+	"net/http/httptrace"
 	"time"
 
 	"github.com/kgents/kgents/consume/deadletter"
@@ -114,7 +115,9 @@ func (s *Sink) deliver(ctx context.Context, body []byte, events int) (refusal *m
 	for {
 		start := time.Now()
 		failpoint.Hit("flush.before")
-		err := s.Meter.Ingest(ctx, body)
+		// A request that waits for a limit has not begun.
+		sent := httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GetConn: func(string) { start = time.Now() }})
+		err := s.Meter.Ingest(sent, body)
 		failpoint.Hit("flush.after")
 		if err == nil {
 			telemetry.Observe(ctx, s.metrics.latency, time.Since(start).Seconds())

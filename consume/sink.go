@@ -119,22 +119,30 @@ func (s *Sink) Run(ctx context.Context, drain time.Duration) {
 	// waits for a flush that a meter that is away holds up.
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(drain, stop) })()
 	messages := make(chan Message)
-	var pulling, flying sync.WaitGroup
+	var pulling sync.WaitGroup
 	pulling.Go(func() {
 		defer close(messages)
 		s.pull(ctx, messages)
 	})
+	s.work(work, messages)
+	pulling.Wait()
+}
+
+// work flushes what comes until messages is closed, and returns when everything is
+// acknowledged or given back. However long the meter or a limit holds a message up,
+// the server is told that it is at work on it.
+func (s *Sink) work(ctx context.Context, messages <-chan Message) {
+	var flying sync.WaitGroup
 	slots := make(chan struct{}, flights)
 	s.collect(messages, func(batch []delivery) {
-		stop := keepAlive(work, batch)
+		stop := keepAlive(ctx, batch)
 		slots <- struct{}{}
 		flying.Go(func() {
 			defer func() { <-slots }()
 			defer stop()
-			s.flush(work, batch)
+			s.flush(ctx, batch)
 		})
 	})
-	pulling.Wait()
 	flying.Wait()
 }
 
@@ -274,7 +282,10 @@ func (s *Sink) collect(in <-chan Message, flush func([]delivery)) {
 			}
 			d := open(msg)
 			if bytes+len(d.body) > flushBytes {
+				// It is in no batch yet, and those before it may be held up for long.
+				stop := keepAlive(context.Background(), []delivery{d})
 				send()
+				stop()
 			}
 			if len(batch) == 0 {
 				due = time.After(s.FlushInterval)
