@@ -52,6 +52,8 @@ func around(namespace string) []reach.End {
 var mayTalk = []string{
 	"kgents-api → nats:4222",
 	"kgents-api → redis:6379",
+	"kgents-backup → nats:4222",
+	"kgents-backup-drill → nats:4222",
 	"kgents-sink → nats:4222",
 	"kgents-verify → internet 6:443", // where the API server of Kubernetes may be
 	"kgents-verify → internet 6:6443",
@@ -99,6 +101,10 @@ var mayTalkAlso = map[string][]string{
 	"production": {
 		"kgents-api → internet 6:443",
 		"kgents-api → internet:443",
+		"kgents-backup → internet 6:443",
+		"kgents-backup → internet:443",
+		"kgents-backup-drill → internet 6:443",
+		"kgents-backup-drill → internet:443",
 		"kgents-sink → internet 6:443",
 		"kgents-sink → internet:443",
 	},

@@ -33,9 +33,9 @@ func TestGeneratedNames(t *testing.T) {
 	}
 	slices.Sort(got)
 	want := []string{
-		"ConfigMap/nats-config", "ConfigMap/nats-users", "ConfigMap/redis-config",
-		"Secret/kgents-api", "Secret/kgents-meter", "Secret/kgents-redis",
-		"Secret/nats-api", "Secret/nats-sink", "Secret/nats-system", "Secret/nats-tls", "Secret/redis-acl",
+		"ConfigMap/kgents-backup", "ConfigMap/nats-config", "ConfigMap/nats-users", "ConfigMap/redis-config",
+		"Secret/kgents-api", "Secret/kgents-backup-identity", "Secret/kgents-meter", "Secret/kgents-redis",
+		"Secret/nats-api", "Secret/nats-backup", "Secret/nats-sink", "Secret/nats-system", "Secret/nats-tls", "Secret/redis-acl",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -72,6 +72,10 @@ func TestEverythingFitsTheQuota(t *testing.T) {
 				add("persistentvolumeclaims", one, n)
 				add("requests.storage", c.Spec.Resources.Requests[corev1.ResourceStorage], n)
 			}
+		}
+		for _, c := range all[*corev1.PersistentVolumeClaim](r) {
+			add("persistentvolumeclaims", one, 1)
+			add("requests.storage", c.Spec.Resources.Requests[corev1.ResourceStorage], 1)
 		}
 		for _, q := range all[*corev1.ResourceQuota](r) {
 			for name, need := range most {
@@ -187,6 +191,30 @@ func flat(v any, root string) map[string]any {
 
 // productionDiffers is the whole list of what is not as in staging.
 var productionDiffers = []string{
+	"ConfigMap/kgents-backup data.BACKUP_RECIPIENT",
+	"CronJob/kgents-backup spec.jobTemplate.spec.template.spec.containers[backup].env[AWS_ACCESS_KEY_ID_FILE].name",
+	"CronJob/kgents-backup spec.jobTemplate.spec.template.spec.containers[backup].env[AWS_ACCESS_KEY_ID_FILE].value",
+	"CronJob/kgents-backup spec.jobTemplate.spec.template.spec.containers[backup].env[AWS_SECRET_ACCESS_KEY_FILE].name",
+	"CronJob/kgents-backup spec.jobTemplate.spec.template.spec.containers[backup].env[AWS_SECRET_ACCESS_KEY_FILE].value",
+	"CronJob/kgents-backup spec.jobTemplate.spec.template.spec.containers[backup].env[BACKUP_KEEP].value",
+	"CronJob/kgents-backup spec.jobTemplate.spec.template.spec.containers[backup].env[BACKUP_URL].value",
+	"CronJob/kgents-backup spec.jobTemplate.spec.template.spec.containers[backup].image",
+	"CronJob/kgents-backup spec.jobTemplate.spec.template.spec.containers[backup].resources",
+	"CronJob/kgents-backup spec.jobTemplate.spec.template.spec.containers[backup].volumeMounts[backups]",
+	"CronJob/kgents-backup spec.jobTemplate.spec.template.spec.volumes[backups]",
+	"CronJob/kgents-backup spec.jobTemplate.spec.template.spec.volumes[secrets].projected.sources[2]",
+	"CronJob/kgents-backup-drill spec.jobTemplate.spec.template.spec.containers[drill].env[AWS_ACCESS_KEY_ID_FILE].name",
+	"CronJob/kgents-backup-drill spec.jobTemplate.spec.template.spec.containers[drill].env[AWS_ACCESS_KEY_ID_FILE].value",
+	"CronJob/kgents-backup-drill spec.jobTemplate.spec.template.spec.containers[drill].env[AWS_SECRET_ACCESS_KEY_FILE].name",
+	"CronJob/kgents-backup-drill spec.jobTemplate.spec.template.spec.containers[drill].env[AWS_SECRET_ACCESS_KEY_FILE].value",
+	"CronJob/kgents-backup-drill spec.jobTemplate.spec.template.spec.containers[drill].env[BACKUP_URL].value",
+	"CronJob/kgents-backup-drill spec.jobTemplate.spec.template.spec.containers[drill].env[GOMEMLIMIT].value",
+	"CronJob/kgents-backup-drill spec.jobTemplate.spec.template.spec.containers[drill].image",
+	"CronJob/kgents-backup-drill spec.jobTemplate.spec.template.spec.containers[drill].resources",
+	"CronJob/kgents-backup-drill spec.jobTemplate.spec.template.spec.containers[drill].volumeMounts[backups]",
+	"CronJob/kgents-backup-drill spec.jobTemplate.spec.template.spec.volumes[backups]",
+	"CronJob/kgents-backup-drill spec.jobTemplate.spec.template.spec.volumes[scratch].emptyDir.sizeLimit",
+	"CronJob/kgents-backup-drill spec.jobTemplate.spec.template.spec.volumes[secrets].projected.sources[3]",
 	"CronJob/kgents-verify spec.jobTemplate.spec.template.spec.containers[verify].image",
 	"Deployment/kgents-api spec.template.spec.containers[api].env[GOMEMLIMIT].value",
 	"Deployment/kgents-api spec.template.spec.containers[api].env[NATS_STREAM_MAX_BYTES].value",
@@ -214,23 +242,30 @@ var productionDiffers = []string{
 	"only in production: Certificate/nats-ca",
 	"only in production: Certificate/nats-tls",
 	"only in production: ExternalSecret/kgents-api",
+	"only in production: ExternalSecret/kgents-backup-identity",
+	"only in production: ExternalSecret/kgents-backup-s3",
 	"only in production: ExternalSecret/kgents-meter",
 	"only in production: ExternalSecret/kgents-redis",
 	"only in production: ExternalSecret/nats-api",
+	"only in production: ExternalSecret/nats-backup",
 	"only in production: ExternalSecret/nats-sink",
 	"only in production: ExternalSecret/nats-system",
 	"only in production: ExternalSecret/redis-acl",
 	"only in production: Issuer/nats-ca",
 	"only in production: Issuer/nats-self-signed",
 	"only in production: Namespace/kgents",
+	"only in production: NetworkPolicy/backup-store",
 	"only in production: NetworkPolicy/openmeter",
 	"only in staging: Namespace/kgents-staging",
 	"only in staging: NetworkPolicy/kgents-meter",
 	"only in staging: NetworkPolicy/kgents-meter-clients",
+	"only in staging: PersistentVolumeClaim/kgents-backup",
 	"only in staging: Secret/kgents-api",
+	"only in staging: Secret/kgents-backup-identity",
 	"only in staging: Secret/kgents-meter",
 	"only in staging: Secret/kgents-redis",
 	"only in staging: Secret/nats-api",
+	"only in staging: Secret/nats-backup",
 	"only in staging: Secret/nats-sink",
 	"only in staging: Secret/nats-system",
 	"only in staging: Secret/nats-tls",
@@ -273,11 +308,13 @@ func TestWhatProductionDiffersIn(t *testing.T) {
 		} else if _, both := production[id]; !both {
 			got["only in staging: "+id] = true
 		} else {
-			for _, part := range []string{"resources", "spec.hard"} {
+			for _, part := range []string{"resources", "spec.hard", "volumes[backups]", "volumeMounts[backups]"} {
 				if i := strings.Index(path, part+"."); i >= 0 {
 					path = path[:i+len(part)]
 				}
 			}
+			path, _, _ = strings.Cut(path, ".secret.items") // a key goes where its Secret goes
+			path = strings.TrimSuffix(path, ".secret.name")
 			got[id+" "+path] = true
 		}
 	}
@@ -299,7 +336,7 @@ func TestWhatProductionDiffersIn(t *testing.T) {
 
 // TestNoSecretInTheRepository: what git keeps of this folder holds none.
 func TestNoSecretInTheRepository(t *testing.T) {
-	secret := regexp.MustCompile(`-----BEGIN|\bS[UAOCNX][A-Z2-7]{56}\b|whsec_|sk_(live|test)_|redis://[^\s:]*:[^\s@]+@`)
+	secret := regexp.MustCompile(`-----BEGIN|\bS[UAOCNX][A-Z2-7]{56}\b|AGE-SECRET-KEY-1|whsec_|sk_(live|test)_|redis://[^\s:]*:[^\s@]+@`)
 	for _, dir := range []string{"manifests", "overlays", "components"} {
 		err := fs.WalkDir(withoutSecrets{os.DirFS(dir)}, ".", func(path string, e fs.DirEntry, err error) error {
 			if err != nil || e.IsDir() {
@@ -322,7 +359,7 @@ func TestNoSecretInTheRepository(t *testing.T) {
 
 // TestSecretsStayInSecrets: no value of a secret file gets into anything else.
 func TestSecretsStayInSecrets(t *testing.T) {
-	value := regexp.MustCompile(`\bsecret-[a-k]\b`)
+	value := regexp.MustCompile(`\bsecret-[a-m]\b`)
 	found := 0
 	for _, o := range render(t, "staging").objects {
 		if s, ok := o.typed.(*corev1.Secret); ok {
@@ -335,8 +372,8 @@ func TestSecretsStayInSecrets(t *testing.T) {
 			t.Errorf("%s holds a secret's value, %v", o.id, err)
 		}
 	}
-	if found != 11 { // the operator's key has no pod, so the cluster doesn't get it
-		t.Errorf("the Secrets hold %d of the 11 values that pods need", found)
+	if found != 13 { // the operator's key has no pod, so the cluster doesn't get it
+		t.Errorf("the Secrets hold %d of the 13 values that pods need", found)
 	}
 }
 

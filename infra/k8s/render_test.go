@@ -48,8 +48,9 @@ var stagingSecrets = map[string]string{
 	"redis/users.acl": "user default on nopass resetkeys resetchannels -@all +ping\n",
 	"nats/users.env":  "NATS_API_NKEY=U1\nNATS_API_NKEY_PREVIOUS=U2\n",
 	"nats/api.nk":     "secret-e", "nats/sink.nk": "secret-f",
-	"nats/system.nk": "secret-h",
-	"nats/ca.crt":    "secret-i", "nats/tls.crt": "secret-j", "nats/tls.key": "secret-k",
+	"nats/system.nk": "secret-h", "nats/backup.nk": "secret-l",
+	"backup/identity.txt": "secret-m", "backup/recipient.env": "BACKUP_RECIPIENT=age1test\n",
+	"nats/ca.crt": "secret-i", "nats/tls.crt": "secret-j", "nats/tls.key": "secret-k",
 }
 
 // rendered is what `kubectl apply -k` sends.

@@ -23,7 +23,7 @@ func TestDeployTwice(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("code %d\n%s%s", code, out, stderr)
 	}
-	wantParts(t, out, "1/8", "8/8", "context kind-test", "3 created", "nats: 3/3 ready", "every server is current", "every line passes",
+	wantParts(t, out, "1/9", "9/9", "made; the CronJob kgents-backup makes the next ones", "context kind-test", "3 created", "nats: 3/3 ready", "every server is current", "every line passes",
 		"kgents staging is up", "and verified", "(sha256:feed)", "nats-0", "port-forward service/kgents-api 8000:80", "bin/kgents emit usage", "/api.env")
 	if stderr != "" {
 		t.Errorf("stderr has %q", stderr)
@@ -49,7 +49,7 @@ func TestDeployTwice(t *testing.T) {
 	if code != 0 {
 		t.Fatalf("the second run: code %d\n%s%s", code, out, stderr)
 	}
-	wantParts(t, out, "there already: infra/k8s/overlays/staging/secrets", "3 unchanged", image[0])
+	wantParts(t, out, "the last one ended at 2026-11-30T12:07:31Z", "there already: infra/k8s/overlays/staging/secrets", "3 unchanged", image[0])
 	if made := c.calls("kgents secrets"); len(made) != 1 {
 		t.Errorf("secrets were made %d times", len(made))
 	}
@@ -274,6 +274,10 @@ func TestDeployFailures(t *testing.T) {
 		"verification": {
 			answer: `"get job verify-"*) printf FailureTargetFailed; exit ;; "logs job/"*) echo 'canary   fail'; exit ;;`,
 			want:   []string{"the verification found what the table says", "runbook.md#deploy-failed"},
+		},
+		"backup": {
+			answer: `"get job backup-"*) printf Failed; exit ;; "logs job/backup-"*) echo 'kgents: no room whsec_hunter2'; exit ;;`,
+			want:   []string{"no backup was made", "step 8, backup"},
 		},
 		"hook": {
 			args: []string{"--load", "echo no space; false"}, want: []string{"'echo no space; false' failed", "no space"},

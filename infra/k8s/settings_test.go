@@ -76,10 +76,11 @@ func settingProblems(w workload) (problems []string) {
 		known[v.Name] = true
 		known[v.Name+"_FILE"] = v.Secret
 	}
-	files := map[string]bool{}
+	files, dirs := map[string]bool{}, map[string]bool{}
 	for _, v := range w.pod.Spec.Volumes {
 		for _, m := range c.VolumeMounts {
 			if m.Name != v.Name || v.Projected == nil {
+				dirs[m.MountPath] = true
 				continue
 			}
 			for _, s := range v.Projected.Sources {
@@ -93,6 +94,9 @@ func settingProblems(w workload) (problems []string) {
 	for name, value := range values {
 		if !known[name] {
 			problems = append(problems, name+" is no setting")
+		}
+		if name == "BACKUP_URL" && dirs[value] {
+			continue
 		}
 		if strings.HasSuffix(name, "_FILE") || strings.HasPrefix(value, "/") {
 			if _, ok := files[value]; !ok {

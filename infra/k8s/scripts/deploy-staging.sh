@@ -16,7 +16,8 @@ Usage: infra/k8s/scripts/deploy-staging.sh [flags]
 
 Builds the program and its image, brings the image to the cluster, makes the staging
 secrets on first use, applies infra/k8s/overlays/staging to the namespace
-kgents-staging, waits for every rollout and verifies the flow of events from inside.
+kgents-staging, waits for every rollout, verifies the flow of events from inside and
+makes a first backup of the stream.
 Safe to run again: what has not changed stays as it is.
 
 Which cluster:
@@ -32,7 +33,7 @@ What to do:
   --diff           show what would change, change nothing in the cluster
   --delete         delete the namespace with all volumes and the events in them
   --yes            with --delete: don't ask
-  --no-verify      leave the verification out
+  --no-verify      leave the verification and the first backup out
   --timeout S      longest wait for each rollout, in seconds (default 300)
   --help           this text
 
@@ -114,7 +115,7 @@ case $arch in '' | amd64 | arm64) ;; *) usage_error "--arch '$arch' is not built
 given_image=$image
 [ -z "$image" ] || split_image
 case $mode in
-  deploy) steps=8; [ -n "$verify" ] || steps=7 ;;
+  deploy) steps=9; [ -n "$verify" ] || steps=7 ;;
   delete) steps=2 ;;
   *) steps=4 ;;
 esac
@@ -227,6 +228,8 @@ done_step "every pod runs the newest revision, and no other is left"
 if [ -n "$verify" ]; then
   step "verify from inside"
   verify_inside
+  step "backup"
+  first_backup
 fi
 
 step "tidy up"

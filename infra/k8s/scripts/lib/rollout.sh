@@ -100,29 +100,58 @@ wait_for_leaving() {
   done
 }
 
-# verify_inside runs `kgents verify --deep` as a Job made of the CronJob, which has
-# the network and the keys for it, and prints its table.
-verify_inside() {
-  local job state='' until
-  job=verify-$(date -u +%Y%m%d-%H%M%S)
-  kn create job "$job" --from=cronjob/kgents-verify >"$work/verify" 2>&1 || fail "can't start the verification" "$work/verify"
-  until=$((SECONDS + 180))
+# wait_for_job NAME SECONDS waits until a Job has ended, leaves its conditions in
+# job_state and the end of its log in $work/table, and prints that.
+job_state=''
+wait_for_job() {
+  local until=$((SECONDS + $2))
+  job_state=
   while [ $SECONDS -lt $until ]; do
-    state=$(kn get job "$job" -o 'jsonpath={.status.conditions[?(@.status=="True")].type}' 2>/dev/null) || state=
-    case $state in *Complete* | *Failed*) break ;; esac
-    progress "$job ($((SECONDS - step_began)) s)"
+    job_state=$(kn get job "$1" -o 'jsonpath={.status.conditions[?(@.status=="True")].type}' 2>/dev/null) || job_state=
+    case $job_state in *Complete* | *Failed*) break ;; esac
+    progress "$1 ($((SECONDS - step_began)) s)"
     sleep "$tick"
   done
   clear_line
-  kn logs "job/$job" --tail=200 >"$work/table" 2>/dev/null || true
+  kn logs "job/$1" --tail=200 >"$work/table" 2>/dev/null || true
   redact <"$work/table" | indent
-  case $state in
+}
+
+# run_cronjob NAME PREFIX SECONDS runs a CronJob once, now. The Job is called by the
+# prefix and the time.
+run_cronjob() {
+  job=$2-$(date -u +%Y%m%d-%H%M%S)
+  kn create job "$job" --from="cronjob/$1" >"$work/job" 2>&1 || fail "can't start $job" "$work/job"
+  wait_for_job "$job" "$3"
+}
+
+# verify_inside runs `kgents verify --deep` as a Job made of the CronJob, which has
+# the network and the keys for it, and prints its table.
+verify_inside() {
+  run_cronjob kgents-verify verify 180
+  case $job_state in
     *Complete*) done_step "every line passes" ;;
     *Failed*)
       # Without a table the pod never ran, and its events say why.
       [ -s "$work/table" ] && fail "the verification found what the table says"
       fail "the verification ended without a word" "" "batch.kubernetes.io/job-name=$job" ;;
     *) fail "the verification did not end within 180 s" "" "batch.kubernetes.io/job-name=$job" ;;
+  esac
+}
+
+# first_backup makes one when the CronJob never has: what was just deployed is not to
+# wait an hour for it, and that it can be made is known.
+first_backup() {
+  local last
+  last=$(kn get cronjob kgents-backup -o 'jsonpath={.status.lastSuccessfulTime}' 2>/dev/null) || last=
+  if [ -n "$last" ]; then
+    done_step "the last one ended at $last"
+    return
+  fi
+  run_cronjob kgents-backup backup 300
+  case $job_state in
+    *Complete*) done_step "made; the CronJob kgents-backup makes the next ones" ;;
+    *) fail "no backup was made" "" "batch.kubernetes.io/job-name=$job" ;;
   esac
 }
 

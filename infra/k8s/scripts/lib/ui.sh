@@ -59,6 +59,7 @@ redact() {
   sed -E \
     -e '/^[+ -]? *\{.*"(data|stringData|metadata)"/s/\{.*/{… not shown}/' \
     -e 's/S[UAONCX][A-Z2-7]{54,}/SU…/g' \
+    -e 's/AGE-SECRET-KEY-[A-Z0-9]+/AGE-SECRET-KEY-…/g' \
     -e 's/whsec_[A-Za-z0-9_+\/=-]+/whsec_…/g' \
     -e 's/([rs]k_(live|test))_[A-Za-z0-9]+/\1_…/g' \
     -e 's#(://[^:/@ ]*):[^@/ ]+@#\1:…@#g' \
