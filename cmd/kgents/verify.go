@@ -32,7 +32,9 @@ With --deep, check a deployment on Kubernetes: a table with a verdict for each
 criterion, what was seen, and what to do. A line that can't be checked from here is
 unknown, and unknown is no pass. Exit code 1 unless every line passes. It takes
 NATS_SERVERS, NATS_CREDS (of the system account), NATS_TLS_CA and REDIS_URL from the
-environment.`,
+environment. Outside the cluster, what isn't told, the API's URL and key too, is
+looked up in what the pods are given, and reached by tunnels through the Kubernetes
+API: that needs to read Secrets and to forward ports.`,
 		Example: `  kgents verify
   kgents verify --deep --namespace kgents-staging
   kgents verify --url https://api.example.com --key-file key --timeout 10s --output json`,
@@ -54,7 +56,7 @@ environment.`,
 			if d.on {
 				ctx, cancel := context.WithTimeout(cmd.Context(), timeout)
 				defer cancel()
-				return d.run(ctx, w, verify.Target{URL: t.URL, Key: t.Key}, output)
+				return d.run(ctx, cmd, &t, output)
 			}
 			if err := t.needKey(); err != nil {
 				return err

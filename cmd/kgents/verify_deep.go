@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kgents/kgents/cluster"
+	"github.com/kgents/kgents/cluster/access"
 	"github.com/kgents/kgents/config"
 	"github.com/kgents/kgents/stream"
 	"github.com/kgents/kgents/term"
@@ -46,7 +47,8 @@ func (d *deepFlags) settings() (config.Config, error) {
 }
 
 // run checks and reports. The error is errReported when a line does not pass.
-func (d *deepFlags) run(ctx context.Context, w io.Writer, t verify.Target, output string) error {
+func (d *deepFlags) run(ctx context.Context, cmd *cobra.Command, t *target, output string) error {
+	w := cmd.OutOrStdout()
 	c, err := d.settings()
 	if err != nil {
 		return err
@@ -59,7 +61,7 @@ func (d *deepFlags) run(ctx context.Context, w io.Writer, t verify.Target, outpu
 	if noCluster == nil {
 		defer k8s.Close()
 	}
-	report := deep.Run(ctx, deep.Config{
+	look := deep.Config{
 		Cluster: k8s, ClusterError: noCluster,
 		System: stream.Remote{
 			Servers: c.NATSServers, Creds: c.NATSCreds,
@@ -67,9 +69,14 @@ func (d *deepFlags) run(ctx context.Context, w io.Writer, t verify.Target, outpu
 		},
 		Stream: stream.Config{Name: c.StreamName, Replicas: c.Replicas},
 		Redis:  c.RedisURL,
-		Target: t,
+		Target: verify.Target{URL: t.URL, Key: t.Key},
 		Settle: c.FlushInterval + time.Second,
-	})
+	}
+	if noCluster == nil && !k8s.Inside {
+		done := fromOutside(ctx, cmd.ErrOrStderr(), k8s, t, c, &look)
+		defer done()
+	}
+	report := deep.Run(ctx, look)
 	if output == "json" {
 		enc := json.NewEncoder(w)
 		enc.SetIndent("", "  ")
@@ -82,6 +89,51 @@ func (d *deepFlags) run(ctx context.Context, w io.Writer, t verify.Target, outpu
 		err = errReported
 	}
 	return err
+}
+
+// fromOutside fills in what wasn't told, from what runs in the cluster, to be reached by
+// tunnels. It tells w why something can't be: its line is then unknown.
+func fromOutside(ctx context.Context, w io.Writer, k8s *cluster.Client, t *target, c config.Config, look *deep.Config) (done func()) {
+	noURL := t.url == "" && os.Getenv("KGENTS_URL") == ""
+	noNATS, noRedis := len(c.NATSServers) == 0, c.RedisURL == ""
+	if !noURL && !noNATS && !noRedis {
+		return func() {}
+	}
+	a := access.New(k8s, k8s.Look(ctx))
+	told := map[string]bool{}
+	missing := func(err error) {
+		if err != nil && !told[err.Error()] {
+			told[err.Error()] = true
+			fmt.Fprintf(w, "not looked up in the cluster: %s\n", printable(err.Error()))
+		}
+	}
+	api := a.API.Settings
+	if noURL {
+		look.Target.URL, look.Target.HTTP, look.Tunnels = a.APIURL, a.HTTP, true
+		if t.keyFile == "" && len(c.APIKeys) == 0 { // that of a local 'kgents up' is none of these
+			look.Target.Key = ""
+			if len(api.APIKeys) > 0 {
+				look.Target.Key = api.APIKeys[0]
+			} else {
+				missing(a.API.Err)
+			}
+		}
+	}
+	if noNATS {
+		look.System = a.NATSSystem.Remote
+		if a.NATSSystem.Err != nil {
+			look.System = stream.Remote{}
+			missing(a.NATSSystem.Err)
+		} else {
+			look.Stream = stream.Config{Name: a.Verify.Settings.StreamName, Replicas: a.Verify.Settings.Replicas}
+		}
+	}
+	if noRedis {
+		if look.Redis, look.RedisDial = api.RedisURL, k8s.DialContext; api.RedisURL == "" {
+			missing(a.API.Err)
+		}
+	}
+	return a.Close
 }
 
 // evidenceWidth leaves a table of 100 columns beside the other two.

@@ -2,6 +2,7 @@ package deep
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -124,7 +125,7 @@ func duplicateLine(ctx context.Context, c Config, first canary, k kubernetes) Li
 	}
 	var refused []string
 	for _, url := range urls {
-		if err := again(ctx, url, c.Target.Key, first.result.Event); err != nil {
+		if err := again(ctx, c.Target, url, first.result.Event); err != nil {
 			refused = append(refused, err.Error())
 		}
 	}
@@ -164,11 +165,11 @@ func times(n int) string {
 const held = 20 * time.Second
 
 // again sends an event and wants a 204, as a client does: a 503 says to come back.
-func again(ctx context.Context, url, key string, event []byte) error {
+func again(ctx context.Context, t verify.Target, url string, event []byte) error {
 	ctx, cancel := within(ctx, held)
 	defer cancel()
 	for {
-		later, err := send(ctx, url, key, event)
+		later, err := send(ctx, t, url, event)
 		if err == nil || !later {
 			return err
 		}
@@ -181,7 +182,7 @@ func again(ctx context.Context, url, key string, event []byte) error {
 }
 
 // send sends an event once. Later says that the answer was 503.
-func send(ctx context.Context, url, key string, event []byte) (later bool, err error) {
+func send(ctx context.Context, t verify.Target, url string, event []byte) (later bool, err error) {
 	ctx, cancel := within(ctx, podPatience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url+"/api/v1/events", bytes.NewReader(event))
@@ -190,8 +191,8 @@ func send(ctx context.Context, url, key string, event []byte) (later bool, err e
 	}
 	req.Close = true
 	req.Header.Set("Content-Type", "application/cloudevents+json")
-	req.Header.Set("Authorization", "Bearer "+key)
-	resp, err := client.Do(req)
+	req.Header.Set("Authorization", "Bearer "+t.Key)
+	resp, err := over(t).Do(req)
 	if err != nil {
 		return false, fmt.Errorf("no answer: %w", err)
 	}
@@ -201,6 +202,9 @@ func send(ctx context.Context, url, key string, event []byte) (later bool, err e
 	}
 	return resp.StatusCode == http.StatusServiceUnavailable, fmt.Errorf("%s answered %s%s", url, resp.Status, problem(resp.Body))
 }
+
+// over is the client that reaches the target.
+func over(t verify.Target) *http.Client { return cmp.Or(t.HTTP, client) }
 
 // client follows no redirect, which would hand the key to another address.
 var client = &http.Client{
@@ -225,6 +229,9 @@ func settled(ctx context.Context, c Config, first canary) (count float64, listed
 		return 0, 0, err
 	}
 	defer m.Close()
+	if c.Target.HTTP != nil {
+		m.Over(c.Target.HTTP)
+	}
 	for {
 		if count, err = counted(ctx, m, first.subject); err == nil && count >= 2 {
 			break

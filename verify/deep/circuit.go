@@ -32,7 +32,7 @@ func tryCircuits(ctx context.Context, c Config, first canary, k *kubernetes) {
 			for range closing {
 				event, err := another(first.result.Event)
 				if err == nil {
-					err = again(ctx, p.URL(c.Port), c.Target.Key, event)
+					err = again(ctx, c.Target, p.URL(c.Port), event)
 				}
 				if err != nil {
 					p.health.NATS.Detail = fmt.Sprintf("it was tried: %s", err)

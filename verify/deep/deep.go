@@ -17,6 +17,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"net"
 	"strings"
 	"sync"
 	"time"
@@ -75,6 +76,13 @@ type Config struct {
 	Stream stream.Config // as the deployment has it
 	Redis  string        // address, with its password
 	Target verify.Target // the API and a key of it
+
+	// RedisDial makes the connections to Redis, nil for an ordinary one.
+	RedisDial func(ctx context.Context, network, addr string) (net.Conn, error)
+
+	// Tunnels says that Target.HTTP reaches pods by their addresses, as one inside
+	// the cluster does.
+	Tunnels bool
 
 	// Port is the pods', empty for 8000.
 	Port string
@@ -142,7 +150,7 @@ func Run(ctx context.Context, c Config) Report {
 		second           sync.WaitGroup
 	)
 	second.Go(func() { duplicate = duplicateLine(ctx, c, canary, k) })
-	second.Go(func() { redis = redisLine(ctx, c.Redis, canary, k) })
+	second.Go(func() { redis = redisLine(ctx, c, canary, k) })
 	second.Wait()
 
 	r := Report{

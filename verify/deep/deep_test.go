@@ -2,6 +2,7 @@ package deep
 
 import (
 	"context"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strconv"
@@ -100,6 +101,35 @@ func TestRun(t *testing.T) {
 			})
 		}
 		runs.Wait()
+	})
+	t.Run("from outside, where names and addresses mean nothing", func(t *testing.T) {
+		before, asked := c, map[string]bool{}
+		c.Cluster.Inside = false
+		defer func() { c = before; c.Cluster.Inside = true }()
+		var mu sync.Mutex
+		transport := &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
+			mu.Lock()
+			asked[addr] = true
+			mu.Unlock()
+			return new(net.Dialer).DialContext(ctx, network, strings.Replace(addr, "kgents-api:80", "127.0.0.2:"+p, 1))
+		}}
+		defer transport.CloseIdleConnections()
+		c.Target = verify.Target{URL: "http://kgents-api", Key: key, HTTP: &http.Client{Transport: transport}}
+		c.Redis = "redis://redis:6379"
+		c.RedisDial = func(ctx context.Context, network, addr string) (net.Conn, error) {
+			if addr != "redis:6379" {
+				t.Errorf("asked for %s", addr)
+			}
+			return new(net.Dialer).DialContext(ctx, network, strings.TrimSuffix(strings.TrimPrefix(store.URL(), "redis://"), "/0"))
+		}
+		until(t, map[string]Verdict{checkDuplicate: Unknown, "others": Pass}) // it goes to the service, and to no pod in particular
+		c.Tunnels = true
+		until(t, map[string]Verdict{"others": Pass})
+		for _, addr := range []string{"kgents-api:80", "127.0.0.2:" + p, "127.0.0.3:" + p} {
+			if !asked[addr] {
+				t.Errorf("%s was not asked for among %v", addr, asked)
+			}
+		}
 	})
 	t.Run("a NATS server is not ready", func(t *testing.T) {
 		k.set(func() { k.workloads["statefulsets/nats"] = [3]int{3, 2, 3} })

@@ -21,7 +21,7 @@ const (
 // kubernetes is what was seen of the cluster.
 type kubernetes struct {
 	namespace string
-	inside    bool
+	inside    bool // pods can be reached by their addresses
 	nats      workload
 	api       group
 	sink      group
@@ -80,7 +80,7 @@ func lookAtKubernetes(ctx context.Context, c Config) (k kubernetes) {
 		k.nats.err, k.api.err, k.sink.err, k.meterErr = err, err, err, err
 		return k
 	}
-	k.namespace, k.inside = c.Cluster.Namespace, c.Cluster.Inside
+	k.namespace, k.inside = c.Cluster.Namespace, c.Cluster.Inside || c.Tunnels
 	ctx, cancel := within(ctx, clusterPatience)
 	defer cancel()
 	slots := make(chan struct{}, podsAtOnce)

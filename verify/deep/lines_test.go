@@ -173,16 +173,16 @@ func TestRedis(t *testing.T) {
 		if test.command != nil {
 			store.Do(append([]string{"SET", "idempotency:kgents " + test.id}, test.command...)...)
 		}
-		if l := redisLine(t.Context(), store.URL(), sent(test.id), k); l.Verdict != test.want || !strings.Contains(l.Evidence, test.says) {
+		if l := redisLine(t.Context(), Config{Redis: store.URL()}, sent(test.id), k); l.Verdict != test.want || !strings.Contains(l.Evidence, test.says) {
 			t.Errorf("%s: the line is %+v", test.id, l)
 		}
 	}
 	k.api.pods = []pod{{Pod: cluster.Pod{Name: "p"}}}
 	k.api.pods[0].health.Redis.Status = "fallback"
-	if l := redisLine(t.Context(), store.URL(), sent("good"), k); l.Verdict != Fail || !strings.Contains(l.Evidence, "p: Redis is fallback") {
+	if l := redisLine(t.Context(), Config{Redis: store.URL()}, sent("good"), k); l.Verdict != Fail || !strings.Contains(l.Evidence, "p: Redis is fallback") {
 		t.Errorf("a pod without Redis: the line is %+v", l)
 	}
-	if l := redisLine(t.Context(), store.URL(), canary{}, kubernetes{}); l.Verdict != Unknown {
+	if l := redisLine(t.Context(), Config{Redis: store.URL()}, canary{}, kubernetes{}); l.Verdict != Unknown {
 		t.Errorf("without a canary: the line is %+v", l)
 	}
 }

@@ -27,11 +27,11 @@ const (
 	maxAnswer  = 16 << 20 // of the API
 )
 
-func redisLine(ctx context.Context, address string, c canary, k kubernetes) Line {
-	if address == "" {
+func redisLine(ctx context.Context, config Config, c canary, k kubernetes) Line {
+	if config.Redis == "" {
 		return unknown(checkRedis, "REDIS_URL is not set", "set REDIS_URL or REDIS_URL_FILE, or "+inside)
 	}
-	store, err := redis.New(address, redisPatience)
+	store, err := redis.NewOver(config.Redis, redisPatience, config.RedisDial)
 	if err != nil {
 		return unknown(checkRedis, err.Error(), "correct REDIS_URL")
 	}
@@ -120,7 +120,7 @@ func ask(ctx context.Context, t verify.Target, path string) ([]byte, error) {
 		return nil, err
 	}
 	req.Header.Set("Authorization", "Bearer "+t.Key)
-	resp, err := client.Do(req)
+	resp, err := over(t).Do(req)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return nil, fmt.Errorf("%s does not answer in time", t.URL)
 	}

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httputil"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -128,6 +130,18 @@ func (k *kube) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	parts := strings.Split(r.URL.Path, "/")
+	if pod, path, ok := strings.Cut(strings.TrimPrefix(r.URL.Path, "/api/v1/namespaces/test/pods/"), "/proxy"); ok {
+		pod, port, _ := strings.Cut(pod, ":")
+		for name, ips := range k.pods {
+			for i, ip := range ips {
+				if pod == fmt.Sprintf("%s-%d", name, i) {
+					r.URL.Path = path
+					httputil.NewSingleHostReverseProxy(&url.URL{Scheme: "http", Host: net.JoinHostPort(ip, port)}).ServeHTTP(w, r)
+					return
+				}
+			}
+		}
+	}
 	if strings.HasSuffix(r.URL.Path, "/namespaces/test/pods") {
 		_, name, _ := strings.Cut(r.URL.Query().Get("labelSelector"), "app.kubernetes.io/name=")
 		var items []any
