@@ -134,7 +134,7 @@ func (f *natsFlags) open(ctx context.Context, c *config.Config) (js jetstream.Je
 	} else if f.dir != "" {
 		return nil, "", closeAll, errors.New("--dir is for the embedded server, and NATS_SERVERS is set: leave one out")
 	}
-	o, err := app.OpenOffline(ctx, *c, true, slog.New(slog.DiscardHandler))
+	o, err := app.OpenOffline(ctx, *c, app.Operator, true, slog.New(slog.DiscardHandler))
 	if err != nil {
 		closeAll()
 		return nil, "", closeAll, err
