@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/kgents/kgents/checklist"
+	"github.com/kgents/kgents/cluster"
 	"github.com/kgents/kgents/config"
 	"github.com/kgents/kgents/stream"
 )
@@ -31,11 +32,19 @@ type System struct {
 	// follows no redirects.
 	HTTP *http.Client
 
+	// Cluster reads Kubernetes, as the deployment's namespace has it; nil for Local.
+	Cluster *cluster.Client
+
 	APIURL         string
 	APIKeys        []string // known ones; the first is used
 	WebhookSecrets []string
 
 	SinkURL string // of a sink that is not behind the API, empty for 'kgents up'
+
+	// Programs are the pods of api, sink and meter, each by itself; empty for those that
+	// Cluster has. Without either only the one at APIURL is known, which is all there
+	// is of 'kgents up'.
+	Programs []Program
 
 	NATS       stream.Remote // a user who may read the streams and their bucket
 	NATSSystem stream.Remote // the system account
@@ -60,7 +69,15 @@ type System struct {
 	PeakRate float64
 	Outage   time.Duration
 
+	objects once[*cluster.Objects] // see Objects
+
 	waits struct{ count, objective time.Duration } // 0 for the real ones; tests have less time
+}
+
+// Program is one running program of the deployment.
+type Program struct {
+	Name string // of its pod
+	URL  string // base URL, reached by HTTP; empty while it has none
 }
 
 // once reads what several checks share the first time that one asks. The context of
@@ -86,8 +103,8 @@ func All(s *System) map[string]checklist.Check {
 	out := map[string]checklist.Check{}
 	for _, area := range []map[string]checklist.Check{
 		traffic(s),
+		manifests(s),
 		observability(s),
-		// manifests(s), servers(s)
 	} {
 		for id, check := range area {
 			out[id] = check
