@@ -169,7 +169,7 @@ func (s *Sink) bury(ctx context.Context, event []byte, reason deadletter.Reason,
 		if err == nil {
 			s.metrics.dead.WithLabelValues(string(reason)).Inc()
 			s.Log.WarnContext(ctx, "event is a dead letter", "source", letter.Source, "id", letter.ID, "type", letter.Type,
-				"reason", reason, "status", refusal.Status, "detail", refusal.Detail, "refused", letter.Count)
+				"reason", reason, "status", refusal.Status, "detail", refusal.Words(), "refused", letter.Count)
 			return nil
 		}
 		s.Log.ErrorContext(ctx, "a dead letter could not be kept, trying again", "in", wait, "error", err)

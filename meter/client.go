@@ -100,7 +100,7 @@ func (c *Client) Ingest(ctx context.Context, batch []byte) error {
 	case http.StatusOK, http.StatusAccepted, http.StatusNoContent:
 		return nil
 	}
-	return c.failure(resp)
+	return c.failure(resp, batch)
 }
 
 // Query returns a meter's values.
@@ -157,7 +157,7 @@ func (c *Client) CreateMeter(ctx context.Context, m Meter) error {
 	if resp.StatusCode/100 == 2 || resp.StatusCode == http.StatusConflict {
 		return nil
 	}
-	return c.failure(resp)
+	return c.failure(resp, nil)
 }
 
 // Ping tells whether the meter answers under our key. It doesn't wait for our own
@@ -175,7 +175,7 @@ func (c *Client) Ping(ctx context.Context) error {
 	if resp.StatusCode/100 == 2 {
 		return nil
 	}
-	return c.failure(resp)
+	return c.failure(resp, nil)
 }
 
 func (c *Client) get(ctx context.Context, operation, path string, query url.Values, out any) error {
@@ -185,7 +185,7 @@ func (c *Client) get(ctx context.Context, operation, path string, query url.Valu
 	}
 	defer finish(resp)
 	if resp.StatusCode != http.StatusOK {
-		return c.failure(resp)
+		return c.failure(resp, nil)
 	}
 	body, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer+1))
 	if err != nil {
@@ -244,9 +244,9 @@ func (c *Client) send(ctx context.Context, operation, method, path string, query
 	return resp, nil
 }
 
-// failure reads an answer that is no success: a problem document, or whatever
-// text came.
-func (c *Client) failure(resp *http.Response) error {
+// failure reads an answer to what was sent that is no success: a problem document,
+// or whatever text came.
+func (c *Client) failure(resp *http.Response, sent []byte) error {
 	e := &Error{Status: resp.StatusCode, Class: classOf(resp.StatusCode), RetryAfter: retryAfter(resp.Header, time.Now())}
 	// What came is better than nothing. A key that begins before the cut is read
 	// to its end, so that it is found.
@@ -269,6 +269,7 @@ func (c *Client) failure(resp *http.Response) error {
 		}
 		e.Detail = e.Detail[:n]
 	}
+	e.words = words(e.Detail, sent)
 	return e
 }
 

@@ -24,13 +24,16 @@ func (c Class) String() string { return [...]string{"retry", "blocked", "refused
 // doesn't stop delivery for a day.
 const maxRetryAfter = 5 * time.Minute
 
-// Error is a request that did not succeed. Its text holds no key.
+// Error is a request that did not succeed. Its text is for the log: it holds no key,
+// and nothing that the meter repeats of the request.
 type Error struct {
 	Status     int // HTTP status, 0 without an answer
 	Class      Class
 	RetryAfter time.Duration // what the meter asked for, 0 if nothing, at most 5 minutes
-	Detail     string        // the meter's own words, cut at 64 KiB
+	Detail     string        // the meter's own words, cut at 64 KiB; they may repeat the request
 	Err        error         // why there was no answer
+
+	words string // of Detail, what may be logged
 }
 
 func (e *Error) Error() string {
@@ -38,10 +41,19 @@ func (e *Error) Error() string {
 	case e.Status == 0 && e.Err != nil:
 		return fmt.Sprintf("no answer from the meter: %v", e.Err)
 	case e.Detail != "":
-		return fmt.Sprintf("the meter answered %d: %s", e.Status, e.Detail)
+		return fmt.Sprintf("the meter answered %d: %s", e.Status, e.Words())
 	default:
 		return fmt.Sprintf("the meter answered %d %s", e.Status, http.StatusText(e.Status))
 	}
+}
+
+// Words is the beginning of Detail as it may be logged: without what the meter
+// repeats of the request.
+func (e *Error) Words() string {
+	if e.words != "" {
+		return e.words
+	}
+	return e.Detail // our own
 }
 
 func (e *Error) Unwrap() error { return e.Err }
