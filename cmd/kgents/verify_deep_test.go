@@ -3,6 +3,11 @@ package main
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -11,6 +16,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/kgents/kgents/cluster"
+	"github.com/kgents/kgents/config"
+	"github.com/kgents/kgents/stream"
+	"github.com/kgents/kgents/verify"
 	"github.com/kgents/kgents/verify/deep"
 )
 
@@ -76,6 +85,102 @@ func TestVerifyDeepOfNothing(t *testing.T) {
 		if line.Verdict != deep.Unknown || line.Next == "" {
 			t.Errorf("the line is %+v", line)
 		}
+	}
+}
+
+// apiServer is a Kubernetes that has these objects, by path, and forbids the rest.
+func apiServer(t *testing.T, objects map[string]string) {
+	t.Helper()
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, ok := objects[r.URL.Path]
+		if !ok {
+			w.WriteHeader(http.StatusForbidden)
+			body = `{"message":"the account may not"}`
+		}
+		_, _ = io.WriteString(w, body)
+	}))
+	t.Cleanup(s.Close)
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	text := fmt.Sprintf(`{"apiVersion":"v1","kind":"Config","current-context":"c","clusters":[{"name":"c","cluster":{"server":%q}}],
+"users":[{"name":"u","user":{"token":"never-shown"}}],"contexts":[{"name":"c","context":{"cluster":"c","user":"u","namespace":"test"}}]}`, s.URL)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("KUBECONFIG", file)
+}
+
+const workloads = `{"items":[{"metadata":{"name":%q},"spec":{"template":%[2]s,"jobTemplate":{"spec":{"template":%[2]s}}}}]}`
+
+func told(name string, env ...string) string {
+	var vars []string
+	for _, e := range env {
+		key, value, _ := strings.Cut(e, "=")
+		vars = append(vars, fmt.Sprintf(`{"name":%q,"value":%q}`, key, value))
+	}
+	return fmt.Sprintf(workloads, name, `{"spec":{"containers":[{"name":"x","env":[`+strings.Join(vars, ",")+`]}]}}`)
+}
+
+// Outside the cluster, what isn't told is taken from what the pods are given, and
+// what is told stays.
+func TestVerifyDeepFromOutside(t *testing.T) {
+	alone(t)
+	apiServer(t, map[string]string{
+		"/apis/apps/v1/namespaces/test/deployments": told("kgents-api", "API_KEYS=one,two", "REDIS_URL=redis://u:hush@redis:6379", "NATS_SERVERS=nats://n:4222", "OPENMETER_BASE_URL=http://m"),
+		"/apis/batch/v1/namespaces/test/cronjobs":   told("kgents-verify", "NATS_SERVERS=nats://n:4222", "NATS_REPLICAS=5", "NATS_STREAM_NAME=other", "KGENTS_URL=http://the-api/"),
+	})
+	for name, c := range map[string]struct {
+		t       target
+		c       config.Config
+		url     string
+		key     string
+		tunnels bool
+		servers int
+		stream  string
+		redis   string
+	}{
+		"nothing is told":           {target{URL: "http://127.0.0.1:8000", Key: "local"}, config.Config{}, "http://the-api", "one", true, 1, "other", "redis://u:hush@redis:6379"},
+		"the API's address is told": {target{url: "http://mine", URL: "http://mine", Key: "mine"}, config.Config{}, "http://mine", "mine", false, 1, "other", "redis://u:hush@redis:6379"},
+		"the key is told":           {target{keyFile: "f", URL: "http://127.0.0.1:8000", Key: "mine"}, config.Config{}, "http://the-api", "mine", true, 1, "other", "redis://u:hush@redis:6379"},
+		"NATS and Redis are told": {target{URL: "http://127.0.0.1:8000", Key: "mine"}, config.Config{NATSServers: []string{"nats://a", "nats://b"}, RedisURL: "redis://mine", APIKeys: []string{"mine"}},
+			"http://the-api", "mine", true, 2, "kgent-events", "redis://mine"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			k8s, err := cluster.Open(cluster.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer k8s.Close()
+			look := deep.Config{
+				Target: verify.Target{URL: c.t.URL, Key: c.t.Key}, System: stream.Remote{Servers: c.c.NATSServers},
+				Stream: stream.Config{Name: "kgent-events", Replicas: 3}, Redis: c.c.RedisURL,
+			}
+			var said bytes.Buffer
+			defer fromOutside(t.Context(), &said, k8s, &c.t, c.c, &look)()
+			if look.Target.URL != c.url || look.Target.Key != c.key || look.Tunnels != c.tunnels || (look.Target.HTTP != nil) != c.tunnels ||
+				len(look.System.Servers) != c.servers || look.Stream.Name != c.stream || look.Redis != c.redis || said.String() != "" {
+				t.Errorf("it looks at %+v with %q, %q", look.Target, look.Redis, said.String())
+			}
+		})
+	}
+}
+
+// What can't be looked up is said once, and its lines don't pass.
+func TestVerifyDeepFromOutsideDenied(t *testing.T) {
+	alone(t)
+	apiServer(t, nil)
+	code, out, stderr := kgents(t, "verify", "--deep", "--timeout", "5s", "--output", "json")
+	var r deep.Report
+	if err := json.Unmarshal([]byte(out), &r); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	for _, line := range r.Lines {
+		if line.Verdict == deep.Pass {
+			t.Errorf("the line is %+v", line)
+		}
+	}
+	if code != 1 || strings.Count(stderr, "no permission to read deployments in namespace test: the account may not") != 1 ||
+		strings.Count(stderr, "no permission to read cronjobs in namespace test") != 1 || strings.Contains(stderr+out, "never-shown") {
+		t.Errorf("code %d, stderr %s", code, stderr)
 	}
 }
 

@@ -59,6 +59,7 @@ func TestStaging(t *testing.T) {
 	c.whole()
 	t.Run("applied twice", func(t *testing.T) { appliedTwice(&cluster{T: t}) })
 	t.Run("the server's dry run", func(t *testing.T) { dryRun(&cluster{T: t}) })
+	t.Run("verified from outside", func(t *testing.T) { verifiedFromOutside(&cluster{T: t}) })
 
 	var results []result
 	pattern := regexp.MustCompile(*only)
