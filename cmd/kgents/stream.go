@@ -145,14 +145,21 @@ the identity; what is in it only with BACKUP_IDENTITY.`,
 }
 
 func newStreamRestoreCommand() *cobra.Command {
-	var output, from string
+	var (
+		output, from string
+		behind       bool
+	)
 	cmd := &cobra.Command{
 		Use:   "restore DIR | NAME | latest",
 		Short: "Put a backup into an empty server, and read it back",
 		Long: `Check a backup, publish all of it into streams that are empty or not there, and
 read them back. Exit code 1 on any difference. Stop 'kgents api' and 'kgents sink'
 until it is done. A backup in a store is named as 'kgents stream list' does, or
-'latest'; a sealed one needs BACKUP_IDENTITY.
+'latest'; a sealed one needs BACKUP_IDENTITY. 'latest' is refused when the stream began
+anew since an older backup, as after a loss: it is not the one that you want then.
+
+With --append the streams may hold messages, such as what came in after the loss. What
+is restored comes behind them.
 
 The meter then gets everything again and counts each event once, by its source and
 id. A remote OpenMeter must deduplicate as far back as the backup goes.`,
@@ -162,18 +169,28 @@ id. A remote OpenMeter must deduplicate as far back as the backup goes.`,
 	}
 	s := addStreamFlags(cmd, &output)
 	addStoreFlag(cmd, "from", &from)
+	cmd.Flags().BoolVar(&behind, "append", false, "put it behind what the streams hold")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		// Before a data directory is made for it.
-		_, source, err := s.source(cmd, output, from, args[0])
+		c, source, err := s.source(cmd, output, from, args[0])
 		if err != nil {
 			return err
 		}
 		if _, err := source.Manifest(cmd.Context()); err != nil {
 			return err
 		}
+		if source.Store != nil && args[0] == backup.Latest {
+			if err := backup.CheckLatest(cmd.Context(), source.Store, c.StreamName); err != nil {
+				return err
+			}
+		}
+		restore := backup.Restore
+		if behind {
+			restore = backup.Append
+		}
 		return s.open(cmd, app.Operator, output, true, func(_ config.Config, o app.Offline) error {
 			r, err := withBar("restoring ", func(p backup.Progress) (backup.Restored, error) {
-				return backup.Restore(cmd.Context(), o.JetStream, o.Streams, source, p)
+				return restore(cmd.Context(), o.JetStream, o.Streams, source, p)
 			})
 			if err != nil {
 				return err

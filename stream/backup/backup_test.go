@@ -416,3 +416,37 @@ func FuzzRecord(f *testing.F) {
 		}
 	})
 }
+
+// What came in after a loss stays, and what is restored comes behind it; a second time
+// does no harm.
+func TestAppend(t *testing.T) {
+	b := newBed(t).ensure()
+	for i := range 20 {
+		b.publish(batch(fmt.Sprint(i), 1))
+	}
+	b.publish(raw(b.config.DeadSubject("refused"), "letter"))
+	dir := t.TempDir()
+	b.backup(dir)
+	to := newBed(t).ensure()
+	to.publish(batch("after the loss", 1), batch("19", 1))
+	want := append(to.all("events"), b.all("events")[:19]...) // the last is there already
+	for range 2 {
+		r, err := Append(t.Context(), to.js, to.config, Dir(dir), nil)
+		if err != nil || !r.Same || r.Streams[1].Stored+r.Streams[1].Repeated != 20 {
+			t.Fatalf("%v, %+v", err, r)
+		}
+		if d := cmp.Diff(contents(want), contents(to.all("events"))); d != "" {
+			t.Errorf("(-want +got):\n%s", d)
+		}
+	}
+	if n := len(to.all("events-dead")); n != 2 { // a letter has no id here
+		t.Errorf("%d letters", n)
+	}
+}
+
+func contents(all []kept) (out []string) {
+	for _, k := range all {
+		out = append(out, k.Data)
+	}
+	return out
+}

@@ -29,9 +29,10 @@ type Pruned struct {
 
 // Prune deletes a stream's backups that are not to be kept. Kept are all that began
 // in the 24 hours before at, and the last of each day (UTC) of the days before it; of
-// days 0 all. The newest whole backup is kept however old it is. So are folders and
-// files that no Save of this stream has made. What has no manifest is deleted when it
-// is a day old. With dry nothing is deleted.
+// days 0 all. The newest whole backup is kept however old it is, and so is the last one
+// before the stream began anew: after a loss it is the one to restore. So are folders
+// and files that no Save of this stream has made. What has no manifest is deleted when
+// it is a day old. With dry nothing is deleted.
 //
 // A manifest goes first, so that what an interrupted Prune leaves is no backup.
 func Prune(ctx context.Context, store Store, stream string, days int, at time.Time, dry bool) (Pruned, error) {
@@ -41,6 +42,7 @@ func Prune(ctx context.Context, store Store, stream string, days int, at time.Ti
 		return p, err
 	}
 	lastOf := map[string]bool{} // days that have a whole backup later than the one that is looked at
+	var next Entry              // that backup
 	for _, e := range slices.Backward(all) {
 		switch {
 		case e.State == Damaged || e.State == Whole && e.Stream != stream || e.strange() != "":
@@ -48,7 +50,7 @@ func Prune(ctx context.Context, store Store, stream string, days int, at time.Ti
 				e.Problem = e.strange() + " is none of a backup's files"
 			}
 			p.Strange = append(p.Strange, e)
-		case e.State == Whole && keep(e, len(lastOf) == 0, lastOf, days, at),
+		case e.State == Whole && keep(e, next, lastOf, days, at),
 			e.State == Unfinished && (days == 0 || at.Sub(e.Began) < keepAll):
 			p.Kept = append(p.Kept, e)
 		default:
@@ -59,16 +61,19 @@ func Prune(ctx context.Context, store Store, stream string, days int, at time.Ti
 			}
 			p.Deleted = append(p.Deleted, e)
 		}
+		if e.State == Whole && e.Stream == stream {
+			next = e
+		}
 	}
 	return p, nil
 }
 
-func keep(e Entry, newest bool, lastOf map[string]bool, days int, at time.Time) bool {
+func keep(e, next Entry, lastOf map[string]bool, days int, at time.Time) bool {
 	date := e.Began.UTC().Format(time.DateOnly)
 	last := !lastOf[date]
 	lastOf[date] = true
 	age := at.Sub(e.Began)
-	return newest || days == 0 || age < keepAll || last && age < time.Duration(days)*day
+	return next.Name == "" || next.anew(e) || days == 0 || age < keepAll || last && age < time.Duration(days)*day
 }
 
 // strange is a file in the folder that no Save has made.

@@ -61,9 +61,15 @@ func (s *shelf) Remove(_ context.Context, folder, file string) error {
 // shelved puts a whole backup of a moment on the shelf.
 func (s *shelf) shelved(t *testing.T, at time.Time, stream string) string {
 	t.Helper()
+	return s.holding(t, at, stream, uint64(at.Unix()))
+}
+
+// holding is shelved, of a stream that ends with a sequence.
+func (s *shelf) holding(t *testing.T, at time.Time, stream string, last uint64) string {
+	t.Helper()
 	m := Manifest{Format: format, Began: at, Ended: at, Streams: []Stream{
 		{Name: stream + "-dead", Config: []byte("{}"), Segments: []Segment{}},
-		{Name: stream, Messages: 1, Config: []byte("{}"), Segments: []Segment{{File: "events-00001.seg", Bytes: 3, Messages: 1}}},
+		{Name: stream, Messages: 1, First: last, Last: last, Config: []byte("{}"), Segments: []Segment{{File: "events-00001.seg", Bytes: 3, Messages: 1}}},
 	}}
 	b, err := m.encode()
 	if err != nil {
@@ -130,7 +136,7 @@ func TestPrune(t *testing.T) {
 func TestPruneLeavesAlone(t *testing.T) {
 	old := noon.AddDate(0, 0, -100)
 	s := &shelf{folders: map[string]map[string]string{
-		"photos":                    {"manifest.json": "{}"},
+		"photos":                        {"manifest.json": "{}"},
 		"20260101T000000.000Z":          {"events-00001.seg": "abc"}, // nearly a name of ours
 		"20260101T000000.000Z-xxxxxxxx": {"events-00001.seg": "abc"},
 		"20269999T000000.000Z-00000000": {"events-00001.seg": "abc"}, // no time
@@ -164,6 +170,32 @@ func TestPruneLeavesAlone(t *testing.T) {
 	}
 	if len(s.folders) != before-2 {
 		t.Errorf("%v are left", slices.Sorted(maps.Keys(s.folders)))
+	}
+}
+
+// After a loss the backups of the new stream don't push out the last one of the old, and
+// 'latest' is not taken for the one to restore.
+func TestLoss(t *testing.T) {
+	s := &shelf{folders: map[string]map[string]string{}}
+	s.holding(t, noon.Add(-50*time.Hour), "events", 900)
+	before := s.holding(t, noon.Add(-49*time.Hour), "events", 1000)
+	s.holding(t, noon.Add(-48*time.Hour), "events", 3)
+	newest := s.holding(t, noon, "events", 50)
+	p, err := Prune(t.Context(), s, "events", 1, noon, false)
+	if d := cmp.Diff([]string{before, newest}, namesOf(p.Kept)); d != "" || err != nil {
+		t.Errorf("kept (-want +got), %v:\n%s", err, d)
+	}
+	if err := CheckLatest(t.Context(), s, "events"); err == nil || !strings.Contains(err.Error(), "restore "+before) {
+		t.Errorf("the newest is taken: %v", err)
+	}
+	// Of others, and long after it, all is well.
+	if err := CheckLatest(t.Context(), s, "others"); err != nil {
+		t.Error(err)
+	}
+	s.holding(t, noon.AddDate(0, 0, 10), "events", 60)
+	s.holding(t, noon.AddDate(0, 0, 10), "events", 60)
+	if err := CheckLatest(t.Context(), s, "events"); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -58,6 +58,17 @@ type RestoredStream struct {
 // After an error the target holds a part of the backup. A difference that reading
 // back finds is no error: it is in the answer.
 func Restore(ctx context.Context, js jetstream.JetStream, c stream.Config, from Source, progress Progress) (Restored, error) {
+	return restore(ctx, js, c, from, false, progress)
+}
+
+// Append is Restore into streams that may hold messages, as those that came after a
+// loss: the backup's come behind them. What is in both is there twice, and counts once.
+// So it may be repeated after an error.
+func Append(ctx context.Context, js jetstream.JetStream, c stream.Config, from Source, progress Progress) (Restored, error) {
+	return restore(ctx, js, c, from, true, progress)
+}
+
+func restore(ctx context.Context, js jetstream.JetStream, c stream.Config, from Source, behind bool, progress Progress) (Restored, error) {
 	r := Restored{Dir: from.String(), Same: true}
 	// Each message is verified, published and read back.
 	found, err := Verify(ctx, from, func(done, total uint64) { progress.tell(done, 3*total) })
@@ -80,6 +91,9 @@ func Restore(ctx context.Context, js jetstream.JetStream, c stream.Config, from 
 		return r, kgents.Errorf(kgents.CodeConflict, "the backup is of the stream %s, not of %s: set NATS_STREAM_NAME to %[1]s", name, c.Name)
 	}
 	for _, s := range m.Streams {
+		if behind {
+			break
+		}
 		if err := empty(ctx, js, s.Name); err != nil {
 			return r, err
 		}
@@ -93,6 +107,9 @@ func Restore(ctx context.Context, js jetstream.JetStream, c stream.Config, from 
 	step := func() { done++; progress.tell(min(done, total), total) }
 	for i, s := range m.Streams {
 		out, err := restoreStream(ctx, js, targets[i], from, s, step)
+		if err != nil && behind {
+			return r, fmt.Errorf("restore of stream %s: %w; a part of it is there: try again", s.Name, err)
+		}
 		if err != nil {
 			return r, fmt.Errorf("restore of stream %s: %w; a part of it is there: before you try again, delete the streams %s and %s, or the embedded server's directory", s.Name, err, c.Name, c.DeadName())
 		}
@@ -112,7 +129,7 @@ func empty(ctx context.Context, js jetstream.JetStream, name string) error {
 		return fmt.Errorf("stream %s: %w", name, err)
 	}
 	if n := s.CachedInfo().State.Msgs; n > 0 {
-		return kgents.Errorf(kgents.CodeConflict, "stream %s is not empty: it holds %d messages, and a restore would mix with them; name another server or data directory, or delete the stream", name, n)
+		return kgents.Errorf(kgents.CodeConflict, "stream %s is not empty: it holds %d messages, and a restore would mix with them; name another server or data directory, or have it put behind them with --append", name, n)
 	}
 	return nil
 }
@@ -147,11 +164,12 @@ func (p *publisher) compare(ctx context.Context, first uint64) error {
 	if err != nil {
 		return err
 	}
-	if info.State.Msgs != p.out.Stored {
-		p.out.Difference = fmt.Sprintf("the server counts %d messages, %d were stored", info.State.Msgs, p.out.Stored)
+	if n := info.State.LastSeq + 1 - first; n != p.out.Stored {
+		p.out.Difference = fmt.Sprintf("the server counts %d messages, %d were stored", n, p.out.Stored)
 		return nil
 	}
 	sum, n := sha256.New(), uint64(0)
+	info.State.FirstSeq, info.State.Msgs = first, p.out.Stored // those before it are none of ours
 	err = read(ctx, p.target, info.State, func(m message) error {
 		n++
 		p.step()
@@ -162,7 +180,7 @@ func (p *publisher) compare(ctx context.Context, first uint64) error {
 		return err
 	}
 	want, got := hex.EncodeToString(p.sum.Sum(nil)), hex.EncodeToString(sum.Sum(nil))
-	if n != p.out.Stored || info.State.Msgs > 0 && info.State.FirstSeq != first || want != got {
+	if n != p.out.Stored || want != got {
 		p.out.Difference = "the messages that were read back are not those that were stored"
 	}
 	return nil

@@ -169,6 +169,30 @@ func Find(ctx context.Context, store Store, stream, name string, identities Iden
 	return s, kgents.Errorf(kgents.CodeNotFound, "%s holds no whole backup of the stream %s: make one with 'kgents stream backup --to', or look at 'kgents stream list'", store, stream)
 }
 
+// CheckLatest refuses to take the newest backup for the one to restore when the stream
+// began anew before it: after a loss the next backup, of what little has come since, is
+// the newest. Prune keeps the one before.
+func CheckLatest(ctx context.Context, store Store, stream string) error {
+	all, err := List(ctx, store)
+	if err != nil {
+		return err
+	}
+	all = slices.DeleteFunc(all, func(e Entry) bool { return e.State != Whole || e.Stream != stream })
+	for i := len(all) - 1; i > 0 && all[len(all)-1].Began.Sub(all[i].Began) < anewWithin; i-- {
+		if before := all[i-1]; all[i].anew(before) {
+			return kgents.Errorf(kgents.CodeConflict, "the stream began anew after the backup %s (message %d; %d in %s): if it was lost, restore %[1]s, else name the backup that you want", before.Name, before.Last, all[i].Last, all[i].Name)
+		}
+	}
+	return nil
+}
+
+// anewWithin is how far back CheckLatest looks for a loss.
+const anewWithin = 7 * day
+
+// anew says whether the stream was lost, or restored, between a backup and the one
+// before it: its sequences begin again.
+func (e Entry) anew(before Entry) bool { return e.Last < before.Last }
+
 // names lists the folders that are named as our backups are, oldest first.
 func names(ctx context.Context, store Store) ([]string, error) {
 	folders, err := store.Folders(ctx)
@@ -201,6 +225,9 @@ type Entry struct {
 	Events     uint64    `json:"events"`
 	Bytes      int64     `json:"bytes"` // of all its files
 	Recipients []string  `json:"recipients,omitempty"`
+
+	// Last is the sequence of the newest event's message, 0 without one.
+	Last uint64 `json:"last_sequence"`
 
 	files []File
 }
@@ -251,7 +278,7 @@ func look(ctx context.Context, store Store, name string) (Entry, error) {
 	}
 	e.Began, e.Messages, e.Recipients = m.Began, m.Messages(), m.Recipients
 	for _, s := range m.Streams {
-		e.Stream = s.Name // that of events comes last
+		e.Stream, e.Last = s.Name, s.Last // that of events comes last
 		e.Events += s.Events
 		for _, seg := range s.Segments {
 			size, ok := sizes[seg.File]
