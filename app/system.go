@@ -59,7 +59,10 @@ func (v *systemView) report(ctx context.Context) system.Report {
 	a, build := v.app, telemetry.ReadBuild()
 	r := system.Report{
 		Version: build.Version, Revision: build.Revision, Role: string(a.role), Started: a.began.UTC(),
-		Limits: system.Limits{APIPerSecond: a.config.APIRateLimit, APIBurst: a.config.APIRateBurst},
+		Limits: system.Limits{
+			APIPerSecond: a.config.APIRateLimit, APIBurst: a.config.APIRateBurst,
+			OpenMeterPerSecond: a.config.OpenMeterRate, OpenMeterBurst: a.config.OpenMeterBurst,
+		},
 	}
 	var looks sync.WaitGroup
 	looks.Go(func() { v.lookAtNATS(ctx, &r) })

@@ -24,7 +24,9 @@ func (p *program) report() system.Report {
 // Within one process all of it is known.
 func TestSystemOfUp(t *testing.T) {
 	t.Parallel()
-	p := start(t, config.RoleUp, settings(t, config.RoleUp, map[string]string{"API_RATE_LIMIT": "77", "API_RATE_BURST": "99"}))
+	p := start(t, config.RoleUp, settings(t, config.RoleUp, map[string]string{
+		"API_RATE_LIMIT": "77", "API_RATE_BURST": "99", "OPENMETER_RATE_LIMIT": "55", "OPENMETER_RATE_BURST": "5",
+	}))
 	p.ready()
 	if a := p.send(p.interaction("1")); a.status != http.StatusNoContent {
 		t.Fatalf("an event is answered with %d %s", a.status, a.body)
@@ -72,7 +74,7 @@ func TestSystemOfUp(t *testing.T) {
 	if c := r.Reconciliation; c == nil || c.Interval != 3600 || !c.Last.IsZero() {
 		t.Errorf("reconciliation is %+v", c)
 	}
-	if r.Limits.APIPerSecond != 77 || r.Limits.APIBurst != 99 {
+	if want := (system.Limits{APIPerSecond: 77, APIBurst: 99, OpenMeterPerSecond: 55, OpenMeterBurst: 5}); r.Limits != want {
 		t.Errorf("limits are %+v", r.Limits)
 	}
 	if a := p.send(p.request(http.MethodPost, "/api/v1/reconcile?fix=false", "")); a.status != http.StatusOK {

@@ -152,7 +152,7 @@ func trafficRows(t *testing.T) []row {
 		next.ServeHTTP(w, r)
 	})
 	atMeter := start(t, config.RoleUp, env("OPENMETER_BASE_URL", meterApp.URL(), "OPENMETER_API_KEY", meterKey, "API_RATE_LIMIT", "0"))
-	atDouble := start(t, config.RoleUp, env("OPENMETER_BASE_URL", double, "OPENMETER_API_KEY", meterKey))
+	atDouble := start(t, config.RoleUp, env("OPENMETER_BASE_URL", double, "OPENMETER_API_KEY", meterKey, "OPENMETER_RATE_LIMIT", "500", "OPENMETER_RATE_BURST", "50"))
 	atForget := start(t, config.RoleUp, env("OPENMETER_BASE_URL", forget, "OPENMETER_API_KEY", meterKey))
 	wrongKey := start(t, config.RoleUp, env("OPENMETER_BASE_URL", meterApp.URL(), "OPENMETER_API_KEY", "another", "RECONCILE_INTERVAL", "0"))
 	away := start(t, config.RoleUp, env("OPENMETER_BASE_URL", "http://127.0.0.1:1", "OPENMETER_API_KEY", meterKey))
@@ -275,7 +275,15 @@ func trafficRows(t *testing.T) []row {
 		{"api-rate-limit", "cannot tell: no key", noKeys, "no API key is known"},
 
 		{"openmeter-rate-limit", "passes", all, "the meter is embedded"},
+		{"openmeter-rate-limit", "passes: the sink keeps to one", of(atDouble.URL(), nil), "a sink sends 500 requests a second to 127.0.0.1:"},
+		{"openmeter-rate-limit", "passes: the sink is elsewhere", func(t *testing.T) *System {
+			s := says(func(r *system.Report) { r.Role = "api" })(t)
+			s.SinkURL = atDouble.URL()
+			return s
+		}, "a sink sends 500 requests a second"},
+		{"openmeter-rate-limit", "passes: the meter is our own", says(func(r *system.Report) { r.Meter = system.Meter{Host: "kgents-meter", Answers: true} }), "kgents-meter of this deployment"},
 		{"openmeter-rate-limit", "fails: none is set", of(atMeter.URL(), nil), "as fast as it can"},
+		{"openmeter-rate-limit", "cannot tell: the sink does not answer", of(good.URL(), func(s *System) { s.SinkURL = "http://127.0.0.1:1" }), "the sink does not answer"},
 		{"openmeter-rate-limit", "cannot tell: the sink is elsewhere", says(func(r *system.Report) { r.Role = "api" }), "the sink's address is not known"},
 		{"openmeter-rate-limit", "cannot tell: no key", noKeys, "no API key is known"},
 
@@ -322,6 +330,8 @@ func trafficRows(t *testing.T) []row {
 		{"webhook-secret-overlap", "cannot tell: no secret", noSecrets, "no webhook secret is known"},
 
 		{"openmeter-reachable", "passes", all, "it answers the API, with"},
+		{"openmeter-reachable", "passes: asked directly too", of(atMeter.URL(), func(s *System) { s.MeterURL, s.MeterKey = meterApp.URL(), meterKey }), "it takes the key that is known here"},
+		{"openmeter-reachable", "passes: through the API only", of(atMeter.URL(), func(s *System) { s.MeterURL = "http://127.0.0.1:1" }), "from here it is not reached"},
 		{"openmeter-reachable", "fails: the API's key is refused", of(wrongKey.URL(), nil), "does not let this program in"},
 		{"openmeter-reachable", "fails: the key known here is refused", of(atMeter.URL(), func(s *System) { s.MeterURL, s.MeterKey = meterApp.URL(), "a-wrong-key" }), "the meter answered 401"},
 		{"openmeter-reachable", "fails: it is away", of(away.URL(), nil), "the meter, asked by the API, came to 503"},
@@ -329,6 +339,8 @@ func trafficRows(t *testing.T) []row {
 		{"openmeter-reachable", "cannot tell: it isn't reached", of("", func(s *System) { s.MeterURL = "http://127.0.0.1:1" }), "the meter does not answer"},
 
 		{"openmeter-deduplicates", "passes", all, "handed to the meter more than once was counted once"},
+		{"openmeter-deduplicates", "passes: asked directly", of(atMeter.URL(), func(s *System) { s.MeterURL, s.MeterKey = meterApp.URL(), meterKey }), "handed to the meter 4 times was counted once"},
+		{"openmeter-deduplicates", "passes: only the meter is known", of("", func(s *System) { s.MeterURL, s.MeterKey = meterApp.URL(), meterKey }), "handed to the meter 4 times was counted once"},
 		{"openmeter-deduplicates", "fails: asked by the API", of(atDouble.URL(), nil), "was counted"},
 		{"openmeter-deduplicates", "fails: asked directly", of(atDouble.URL(), func(s *System) { s.MeterURL, s.MeterKey = double, meterKey }), "handed to the meter 4 times was counted"},
 		{"openmeter-deduplicates", "cannot tell: an old program", behind(func(w http.ResponseWriter, r *http.Request, _ http.Handler) { http.NotFound(w, r) }), "can't be handed a pair"},
@@ -371,6 +383,11 @@ func trafficRows(t *testing.T) []row {
 		{"duplicate-once", "cannot tell: no key", noKeys, "no API key is known"},
 
 		{"reconciliation-clean", "passes", all, "within its interval of 1h0m0s, and nothing is missing"},
+		{"reconciliation-clean", "passes: the sink is elsewhere", func(t *testing.T) *System {
+			s := says(func(r *system.Report) { r.Role, r.Reconciliation = "api", nil })(t)
+			s.SinkURL = good.URL()
+			return s
+		}, "nothing is missing"},
 		{"reconciliation-clean", "fails: events are missing", of(atForget.URL(), nil), "missing in the meter"},
 		{"reconciliation-clean", "fails: none is scheduled", of(wrongKey.URL(), nil), "RECONCILE_INTERVAL=0"},
 		{"reconciliation-clean", "fails: it is late", says(func(r *system.Report) { r.Reconciliation.Last = r.Now.Add(-100 * time.Minute) }), "ended 1h40m0s ago"},
