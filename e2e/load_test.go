@@ -2,11 +2,16 @@ package e2e
 
 import (
 	"encoding/json"
+	"io"
+	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/kgents/kgents/load"
 )
@@ -24,16 +29,19 @@ func TestLoadProfiles(t *testing.T) {
 		stdout, stderr string
 		code           int
 	}
-	dir := t.TempDir()
+	dir, temporary := t.TempDir(), t.TempDir()
 	runs := make([]ended, len(profiles))
 	var all sync.WaitGroup
 	for i, p := range profiles {
 		all.Go(func() {
-			runs[i].stdout, runs[i].stderr, runs[i].code = run(t, environ(), "load", "run", p.Name, "--local", "--scale", "0.1", "--duration", "3s",
+			runs[i].stdout, runs[i].stderr, runs[i].code = run(t, environ("TMPDIR="+temporary), "load", "run", p.Name, "--local", "--scale", "0.1", "--duration", "3s",
 				"--output", "json", "--report", filepath.Join(dir, p.Name+".html"))
 		})
 	}
 	all.Wait()
+	if left, err := os.ReadDir(temporary); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
 	for i, p := range profiles {
 		t.Run(p.Name, func(t *testing.T) {
 			stdout, stderr, code := runs[i].stdout, runs[i].stderr, runs[i].code
@@ -111,6 +119,58 @@ func TestLoadFails(t *testing.T) {
 				t.Errorf("exit code %d: %s", code, stderr)
 			}
 		})
+	}
+}
+
+// Ctrl-C is told as such, and leaves neither programs nor data behind.
+func TestLoadInterrupted(t *testing.T) {
+	temporary := t.TempDir()
+	cmd := exec.Command(binary, "load", "run", "steady", "--local", "--output", "json")
+	cmd.Env, cmd.Dir = environ("TMPDIR="+temporary), t.TempDir()
+	var out strings.Builder
+	cmd.Stdout = &out
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	var urls []string
+	t.Cleanup(func() { _ = cmd.Process.Kill() })
+	eventually(t, 30*time.Second, func() (bool, any) {
+		found, _ := filepath.Glob(filepath.Join(temporary, "kgents-load-*", "up", "url"))
+		for _, f := range found {
+			b, err := os.ReadFile(f)
+			if err != nil {
+				return false, err
+			}
+			urls = append(urls, strings.TrimSpace(string(b)))
+		}
+		return len(found) > 0, found
+	})
+	eventually(t, 30*time.Second, func() (bool, any) { // it is under load
+		resp, err := http.Get(urls[0] + "/metrics")
+		if err != nil {
+			return false, err
+		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		return regexp.MustCompile(`(?m)^kgents_nats_messages_published_total [1-9]`).Match(b), err
+	})
+	if err := cmd.Process.Signal(os.Interrupt); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	var r load.Report
+	if err := json.Unmarshal([]byte(out.String()), &r); err != nil {
+		t.Fatalf("%v: %s", err, out.String())
+	}
+	if code := cmd.ProcessState.ExitCode(); code != 1 || !r.Interrupted || r.OK || r.Count.Lost+r.Count.Doubled != 0 {
+		t.Errorf("exit code %d, %+v", code, r.Count)
+	}
+	if resp, err := http.Get(urls[0] + "/livez"); err == nil {
+		resp.Body.Close()
+		t.Error("the system that it started still runs")
+	}
+	if left, err := os.ReadDir(temporary); err != nil || len(left) != 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }
 

@@ -21,6 +21,9 @@ const (
 	fewCustomers = 100
 
 	countEvery = 250 * time.Millisecond
+
+	// interruptedWait is how long the meter gets after Ctrl-C.
+	interruptedWait = 3 * time.Second
 )
 
 // Count is what the meter said, compared with what was accepted.
@@ -40,13 +43,8 @@ type Count struct {
 func (r *run) count(ctx context.Context, answered time.Time) Count {
 	c := Count{}
 	c.Accepted, c.Maybe = r.ledger.total()
-	// After Ctrl-C it is looked at once, and quickly.
 	patience := time.Duration(r.profile.Drain)
-	ask := context.WithoutCancel(ctx)
-	if ctx.Err() != nil {
-		patience = 5 * time.Second
-	}
-	ask, cancel := context.WithTimeout(ask, patience+30*time.Second)
+	ask, cancel := context.WithTimeout(context.WithoutCancel(ctx), patience+30*time.Second)
 	defer cancel()
 	for {
 		err := r.compare(ask, &c)
@@ -58,15 +56,13 @@ func (r *run) count(ctx context.Context, answered time.Time) Count {
 			c.Complete, c.Drained, c.Reason = true, now.Sub(answered), ""
 			break
 		}
-		if now.Sub(answered) > patience {
+		// After Ctrl-C it is looked at for a moment only.
+		if now.Sub(answered) > patience || ctx.Err() != nil && now.Sub(answered) > interruptedWait {
 			return c
 		}
-		time.Sleep(countEvery)
+		_ = wait(ask, countEvery)
 	}
-	select {
-	case <-ask.Done():
-	case <-time.After(r.options.settle):
-	}
+	_ = wait(ctx, r.options.settle)
 	if err := r.compare(ask, &c); err != nil {
 		c.Known, c.Reason = false, err.Error()
 	}

@@ -92,7 +92,10 @@ func Run(ctx context.Context, p Profile, t Target, o Options) (Report, error) {
 		slots: make(chan struct{}, p.InFlight), meter: client,
 		http: &http.Client{Timeout: time.Duration(p.Timeout), Transport: &http.Transport{
 			MaxIdleConns: p.InFlight, MaxIdleConnsPerHost: p.InFlight, DisableCompression: true,
-		}},
+		},
+			// A redirect is an answer that is no 2xx, and leads the key nowhere.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
 	}
 	defer r.http.CloseIdleConnections()
 	return r.do(ctx)

@@ -84,11 +84,12 @@ func (r *run) do(ctx context.Context) (Report, error) {
 	answered := time.Now()
 	r.phase.Store(-1)
 	rep := Report{
-		Profile: r.profile, URL: r.target.URL, Local: r.target.Local != nil, Run: r.traffic.run, Began: r.began, Interrupted: ctx.Err() != nil,
+		Profile: r.profile, URL: r.target.URL, Local: r.target.Local != nil, Run: r.traffic.run, Began: r.began,
 		FaultsSkipped: r.options.SkipFaults && r.profile.HasFaults(), Elapsed: sent, Environment: ReadEnvironment(),
 	}
 	r.ledger.settle()
 	rep.Count = r.count(ctx, answered)
+	rep.Interrupted = ctx.Err() != nil
 	stop()
 	helpers.Wait()
 	rep.Seen = watch.seen
