@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"filippo.io/age"
 
@@ -67,7 +68,7 @@ func TestBackupIdentity(t *testing.T) {
 	if opens(t, dir, before) || !opens(t, dir, after) {
 		t.Error("after a rotation only the new one must be opened")
 	}
-	all, err := secrets.List(dir)
+	all, err := secrets.List(dir, time.Now())
 	if err != nil || !slices.ContainsFunc(all, func(s secrets.Secret) bool { return s.Name == "backup-identity" && !s.Changed.IsZero() }) {
 		t.Errorf("listed %+v, %v", all, err)
 	}

@@ -1,24 +1,24 @@
 package secrets
 
 import (
-	"os"
-	"path/filepath"
 	"strings"
 	"time"
 )
 
 // Secret is what may be shown of one.
 type Secret struct {
-	Name     string     `json:"name"`
-	What     string     `json:"what"`
-	Files    []string   `json:"files"`
-	Changed  time.Time  `json:"changed"`
-	Expires  *time.Time `json:"expires,omitempty"`  // of a certificate
-	Rotating *time.Time `json:"rotating,omitempty"` // since when the one before is accepted beside it
+	Name       string     `json:"name"`
+	What       string     `json:"what"`
+	Files      []string   `json:"files"`
+	Changed    time.Time  `json:"changed,omitzero"` // when the present one was made or brought, if that is known
+	PeriodDays int        `json:"period_days"`      // how long one may be used
+	Due        time.Time  `json:"due,omitzero"`     // when it is to be rotated, if that is known
+	Problem    string     `json:"problem,omitempty"`
+	Expires    *time.Time `json:"expires,omitempty"`  // of a certificate
+	Rotating   *time.Time `json:"rotating,omitempty"` // since when the one before is accepted beside it
 }
 
-// files are where each secret is, the one that programs send first: its time is
-// that of the last change.
+// files are where each secret is, the one that programs send first.
 func (r rotation) files() []string {
 	switch r.name {
 	case "webhook-secret", "api-key":
@@ -36,34 +36,34 @@ func (r rotation) files() []string {
 	}
 }
 
-// List describes each secret of the directory, without its value. Secrets that
-// share a file share its time.
-func List(dir string) ([]Secret, error) {
+// List describes each secret of the directory, without its value. A problem is one at
+// the time now.
+func List(dir string, now time.Time) ([]Secret, error) {
 	d := store{dir}
-	started, err := d.started()
+	all, err := Ages(dir)
 	if err != nil {
 		return nil, err
 	}
 	var out []Secret
-	for _, r := range rotations() {
-		s := Secret{Name: r.name, What: r.what, Files: r.files()}
-		if _, err := d.read(s.Files[0]); err != nil {
+	for i, r := range rotations() {
+		a := all[i]
+		s := Secret{
+			Name: r.name, What: r.what, Files: r.files(), Changed: a.Made, PeriodDays: int(a.Period / day),
+			Due: a.Due(), Problem: a.Problem(now),
+		}
+		if !d.has(r) {
+			_, err := d.read(s.Files[0])
 			return nil, err
 		}
-		info, err := os.Stat(filepath.Join(dir, s.Files[0]))
-		if err != nil {
-			return nil, err
-		}
-		s.Changed = info.ModTime()
-		if at, ok := started[r.name]; ok {
-			s.Rotating = &at
+		if !a.Rotating.IsZero() {
+			s.Rotating = &a.Rotating
 		}
 		if r.name == "nats-tls" {
 			cert, err := d.certificate(tlsCert)
 			if err != nil {
 				return nil, err
 			}
-			s.Changed, s.Expires = cert.NotBefore.Add(skew), &cert.NotAfter
+			s.Expires = &cert.NotAfter
 		}
 		out = append(out, s)
 	}

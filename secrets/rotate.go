@@ -14,34 +14,47 @@ import (
 // rotation is how a secret is replaced. Begin makes the new one and keeps the one
 // before accepted; value is what the user brings, where somebody else makes it.
 // Finish takes the one before away.
+// Period is how long one may be used, a policy that docs/saas/secrets.md gives the
+// reasons of.
 type rotation struct {
 	name    string
 	what    string
+	period  time.Duration
 	brought bool // the new one comes from outside
 	begin   func(d store, value string) error
 	finish  func(d store) error
 }
 
+// The periods. What programs send to each other costs nobody anything to rotate; what
+// others hold costs them a change; old backups need the identity of their time; and a
+// certificate of a year is replaced 30 days before its end.
+const (
+	ofPrograms     = 90 * day
+	ofOthers       = 180 * day
+	ofBackups      = 365 * day
+	ofCertificates = 335 * day
+)
+
 func rotations() []rotation {
 	out := []rotation{
 		{
-			name: "webhook-secret", what: "signs Stripe's webhooks", brought: true,
+			name: "webhook-secret", what: "signs Stripe's webhooks", period: ofOthers, brought: true,
 			begin:  func(d store, value string) error { return d.prepend(apiEnv, "STRIPE_WEBHOOK_SECRET", value, "") },
 			finish: func(d store) error { return d.dropSecond(apiEnv, "STRIPE_WEBHOOK_SECRET") },
 		},
 		{
-			name: "api-key", what: "lets clients send and read",
+			name: "api-key", what: "lets clients send and read", period: ofOthers,
 			begin:  func(d store, _ string) error { return d.prepend(apiEnv, "API_KEYS", "kg_"+rand.Text(), "") },
 			finish: func(d store) error { return d.dropSecond(apiEnv, "API_KEYS") },
 		},
 		{
-			name: "openmeter-api-key", what: "lets api and sink in at the embedded meter",
+			name: "openmeter-api-key", what: "lets api and sink in at the embedded meter", period: ofPrograms,
 			begin: func(d store, _ string) error {
 				return d.prepend(meterEnv, "API_KEYS", "kg_meter_"+rand.Text(), "OPENMETER_API_KEY")
 			},
 			finish: func(d store) error { return d.dropSecond(meterEnv, "API_KEYS") },
 		},
-		{name: "redis", what: "password of Redis's user kgents", begin: rotateRedis, finish: func(d store) error {
+		{name: "redis", what: "password of Redis's user kgents", period: ofPrograms, begin: rotateRedis, finish: func(d store) error {
 			now, err := d.redisPassword()
 			if err != nil {
 				return err
@@ -51,18 +64,18 @@ func rotations() []rotation {
 	}
 	for _, role := range roles {
 		out = append(out, rotation{
-			name: "nats-" + role, what: "NKey of NATS's user " + role,
+			name: "nats-" + role, what: "NKey of NATS's user " + role, period: ofPrograms,
 			begin:  func(d store, _ string) error { return d.rotateSeed(role) },
 			finish: func(d store) error { return d.forgetSeed(role) },
 		})
 	}
 	out = append(out, rotation{
-		name: "backup-identity", what: "opens backups of the stream",
+		name: "backup-identity", what: "opens backups of the stream", period: ofBackups,
 		begin:  func(d store, _ string) error { return d.rotateIdentity() },
 		finish: func(d store) error { return d.forgetIdentities() },
 	})
 	return append(out, rotation{
-		name: "nats-tls", what: "certificate of the NATS servers",
+		name: "nats-tls", what: "certificate of the NATS servers", period: ofCertificates,
 		begin: func(d store, _ string) error {
 			now, err := d.certificate(tlsCert)
 			if err != nil {
@@ -122,7 +135,10 @@ func Rotate(dir, name, value string) error {
 		return err
 	}
 	started[name] = time.Now().UTC().Truncate(time.Second)
-	return d.setStarted(started)
+	if err := d.setStarted(started); err != nil {
+		return err
+	}
+	return d.record(name)
 }
 
 // Finish takes the one before a rotation away.
@@ -143,7 +159,10 @@ func Finish(dir, name string) error {
 		return err
 	}
 	delete(started, name)
-	return d.setStarted(started)
+	if err := d.setStarted(started); err != nil {
+		return err
+	}
+	return d.record()
 }
 
 // printable is what an env file and a list can hold without quotes.

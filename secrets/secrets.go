@@ -67,6 +67,7 @@ func Init(dir, namespace string) (made []string, err error) {
 		}
 	}
 	d := store{dir}
+	absent := d.missing()
 	ensure := func(name string, content func() (string, error)) error {
 		if _, err := os.Lstat(filepath.Join(dir, name)); !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -128,7 +129,15 @@ func Init(dir, namespace string) (made []string, err error) {
 		return made, err
 	}
 	certs, err := d.ensureCertificates(namespace)
-	return append(made, certs...), err
+	made = append(made, certs...)
+	if err != nil {
+		return made, err
+	}
+	recorded, err := d.recordMade(absent)
+	if recorded {
+		made = append(made, agesFile)
+	}
+	return made, err
 }
 
 // step is a file that Init makes.

@@ -354,6 +354,10 @@ func TestConfigValidate(t *testing.T) {
 		{"a secret twice", map[string]string{"API_KEYS": "hunter2", "API_KEYS_FILE": "away"}, nil, []string{"API_KEYS", "keep one"}},
 		{"a meter's server without keys", nil, []string{"--role", "meter"}, []string{"API_KEYS is not set"}},
 		{"a sink with all it needs", map[string]string{"NATS_SERVERS": "nats://nats:4222", "OPENMETER_BASE_URL": "http://openmeter:8888"}, []string{"--role", "sink"}, nil},
+		{"no meters file", map[string]string{"METERS_FILE": "none.yaml"}, nil, []string{"METERS_FILE", "none.yaml"}},
+		{"a broken meters file", map[string]string{"METERS_FILE": ".", "API_KEYS": "hunter2"}, []string{"--role", "meter"}, []string{"METERS_FILE"}},
+		{"a meters file that nobody reads", map[string]string{"METERS_FILE": "none.yaml", "OPENMETER_BASE_URL": "http://openmeter:8888"}, nil, nil},
+		{"no origin", map[string]string{"CORS_ORIGINS": "app.example.com"}, nil, []string{"CORS_ORIGINS", "https://app.example.com"}},
 		{"a sink without a meter", map[string]string{"NATS_SERVERS": "nats://nats:4222"}, []string{"--role", "sink"}, []string{"OPENMETER_BASE_URL is not set"}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

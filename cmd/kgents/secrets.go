@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -78,15 +79,20 @@ them.`,
 func newSecretsListCommand() *cobra.Command {
 	var dir, output string
 	cmd := &cobra.Command{
-		Use:     "list",
-		Short:   "List the secrets with their age, without values",
-		Example: `  kgents secrets list --output json`,
-		Args:    noArgs,
+		Use:   "list",
+		Short: "List the secrets with their age and what is due, without values",
+		Long: `List each secret with its age, how long one may be used, and what is to be done:
+rotate it, or end a rotation. An age is known from the day on that this program made
+or rotated the secret: a value that was put into a file by hand is younger.`,
+		Example: `  kgents secrets list
+  kgents secrets list --output json`,
+		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if output != "table" && output != "json" {
 				return fmt.Errorf("--output %q is no format: use table or json", output)
 			}
-			all, err := secrets.List(dir)
+			now := time.Now()
+			all, err := secrets.List(dir, now)
 			if err != nil {
 				return err
 			}
@@ -95,7 +101,7 @@ func newSecretsListCommand() *cobra.Command {
 				enc.SetIndent("", "  ")
 				return enc.Encode(all)
 			}
-			printSecrets(cmd.OutOrStdout(), all, time.Now())
+			printSecrets(cmd.OutOrStdout(), all, now)
 			return nil
 		},
 	}
@@ -107,21 +113,51 @@ func newSecretsListCommand() *cobra.Command {
 
 func printSecrets(w io.Writer, all []secrets.Secret, now time.Time) {
 	style := term.StyleFor(w)
-	rows := make([][]string, 0, len(all))
+	rows, wrong := make([][]string, 0, len(all)), 0
 	for _, s := range all {
-		state := ""
-		if s.Rotating != nil {
-			state = "being rotated for " + days(now.Sub(*s.Rotating)) + ": the one before is accepted too"
+		rows = append(rows, []string{s.Name, s.What, ageOf(s, now), strconv.Itoa(s.PeriodDays) + " days", secretState(style, s, now)})
+		if s.Problem != "" {
+			wrong++
 		}
-		if s.Expires != nil {
-			state = strings.TrimPrefix(state+"; ", "; ") + "expires in " + days(s.Expires.Sub(now))
-			if s.Expires.Before(now) {
-				state = style.Bad("expired: rotate it")
-			}
-		}
-		rows = append(rows, []string{s.Name, s.What, days(now.Sub(s.Changed)), state})
 	}
-	term.Table(w, style, []term.Column{{Title: "SECRET"}, {Title: "WHAT IT DOES"}, {Title: "AGE", Right: true}, {Title: ""}}, rows)
+	term.Table(w, style, []term.Column{
+		{Title: "SECRET"}, {Title: "WHAT IT DOES"}, {Title: "AGE", Right: true}, {Title: "PERIOD", Right: true}, {Title: ""},
+	}, rows)
+	if wrong > 0 {
+		fmt.Fprintf(w, "\n%d of %d need something done. How to rotate one without loss: docs/saas/secrets.md\n", wrong, len(all))
+	}
+}
+
+func ageOf(s secrets.Secret, now time.Time) string {
+	if s.Changed.IsZero() {
+		return "not known"
+	}
+	return days(now.Sub(s.Changed))
+}
+
+// dueSoon is from when on a secret's day is shown.
+const dueSoon = 14 * 24 * time.Hour
+
+// secretState says what is to be done, and what else there is to know.
+func secretState(style term.Style, s secrets.Secret, now time.Time) string {
+	var parts []string
+	switch {
+	case s.Problem != "":
+		parts = append(parts, style.Bad(s.Problem))
+	case s.Due.Sub(now) < dueSoon:
+		parts = append(parts, style.Strong("to be rotated until "+s.Due.Format(time.DateOnly)))
+	}
+	if s.Rotating != nil {
+		parts = append(parts, "being rotated for "+days(now.Sub(*s.Rotating))+": the one before is accepted too")
+	}
+	if s.Expires != nil {
+		if s.Expires.Before(now) {
+			parts = append(parts, style.Bad("expired: rotate it"))
+		} else {
+			parts = append(parts, "expires in "+days(s.Expires.Sub(now)))
+		}
+	}
+	return strings.Join(parts, "; ")
 }
 
 // days is an age for people who look at periods of months.

@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kgents/kgents/secrets"
 )
@@ -56,6 +57,7 @@ func TestSecrets(t *testing.T) {
 		{"rotate nats-tls", "the one before is accepted too"},
 		{"list", "being rotated for today: the one before is accepted too"},
 		{"list --output json", `"rotating"`},
+		{"list --output json", `"period_days": 90`},
 		{"rotate redis --finish", "taken away"},
 		{"rotate webhook-secret --finish", "taken away"},
 	} {
@@ -85,7 +87,7 @@ func TestSecretsRefusals(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	before, err := secrets.List("s")
+	before, err := secrets.List("s", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,7 +120,7 @@ func TestSecretsRefusals(t *testing.T) {
 			}
 		})
 	}
-	after, err := secrets.List("s")
+	after, err := secrets.List("s", time.Now())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,5 +128,48 @@ func TestSecretsRefusals(t *testing.T) {
 	is, _ := json.Marshal(after)
 	if string(was) != string(is) {
 		t.Errorf("refusals changed something:\n%s\n%s", was, is)
+	}
+}
+
+// What is due is said, in words without colour and in JSON.
+func TestSecretsDue(t *testing.T) {
+	alone(t)
+	if code, _, stderr := kgents(t, "secrets", "init", "--dir", "s"); code != 0 {
+		t.Fatal(stderr)
+	}
+	code, out, stderr := kgents(t, "secrets", "list", "--dir", "s")
+	if code != 0 || stderr != "" || strings.Contains(out, "need something") || strings.Contains(out, "\x1b") {
+		t.Errorf("new ones: code %d, stderr %q, stdout\n%s", code, stderr, out)
+	}
+	day := func(n int) string {
+		return time.Now().Add(-time.Duration(n) * 24 * time.Hour).UTC().Format(time.RFC3339)
+	}
+	record := `{"redis": {"made": "` + day(100) + `"}, "nats-api": {"made": "` + day(80) + `"}, "webhook-secret": {"made": "` + day(100) + `"}}`
+	if err := os.WriteFile("s/ages.json", []byte(record), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, out, _ = kgents(t, "secrets", "list", "--dir", "s")
+	for name, want := range map[string]string{
+		"redis":          `100 days +90 days +it was to be rotated 1?[0-9] days ago, after 90 days`,
+		"nats-api":       `80 days +90 days +to be rotated until 2`,
+		"webhook-secret": `100 days +180 days *$`,
+		"api-key":        `not known +180 days +its age is not known: rotate it once`,
+	} {
+		if !regexp.MustCompile(`(?m)^` + name + ` .* ` + want).MatchString(out) {
+			t.Errorf("%s: want %q in\n%s", name, want, out)
+		}
+	}
+	if !strings.Contains(out, "need something done") {
+		t.Errorf("no summary:\n%s", out)
+	}
+	_, out, _ = kgents(t, "secrets", "list", "--dir", "s", "--output", "json")
+	var all []secrets.Secret
+	if err := json.Unmarshal([]byte(out), &all); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range all {
+		if (s.Problem != "") != (s.Name != "nats-api" && s.Name != "webhook-secret" && s.Name != "nats-tls") || s.PeriodDays == 0 {
+			t.Errorf("%+v", s)
+		}
 	}
 }
