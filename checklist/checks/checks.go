@@ -102,6 +102,7 @@ func (o *once[T]) get(ctx context.Context, limit time.Duration, read func(contex
 func All(s *System) map[string]checklist.Check {
 	out := map[string]checklist.Check{}
 	for _, area := range []map[string]checklist.Check{
+		servers(s),
 		traffic(s),
 		manifests(s),
 		observability(s),
