@@ -62,7 +62,7 @@ func (r *run) count(ctx context.Context, answered time.Time) Count {
 		}
 		_ = wait(ask, countEvery)
 	}
-	_ = wait(ctx, r.options.settle)
+	_ = wait(ctx, settleFor)
 	if err := r.compare(ask, &c); err != nil {
 		c.Known, c.Reason = false, err.Error()
 	}
@@ -115,13 +115,14 @@ type Seen struct {
 // watch reads /metrics once a second, where it is open to us. It is no fault when not.
 type watch struct {
 	url  string
+	http http.RoundTripper // nil: a connection of its own
 	seen []Seen
 }
 
 func (w *watch) run(ctx context.Context, began time.Time) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	client := &http.Client{Timeout: 2 * time.Second}
+	client := &http.Client{Timeout: 2 * time.Second, Transport: w.http}
 	defer client.CloseIdleConnections()
 	for {
 		if s, ok := w.look(ctx, client); ok && len(w.seen) < 100_000 {

@@ -39,6 +39,10 @@ type Target struct {
 	MeterURL      string // where to ask what was counted; empty = URL
 	MeterKey      string // empty = APIKey
 
+	// HTTP is what to send and ask by, for a system in a tunnel; nil: a client made for
+	// so many connections.
+	HTTP *http.Client
+
 	Local *Local // set when this package started it: its faults can be made
 }
 
@@ -46,8 +50,6 @@ type Target struct {
 type Options struct {
 	SkipFaults bool           // run the profile as if it had none
 	Progress   func(Progress) // told about five times a second, if it is not nil
-
-	settle time.Duration // instead of settleFor, for tests
 }
 
 // Progress is how far a run is.
@@ -76,7 +78,6 @@ func Run(ctx context.Context, p Profile, t Target, o Options) (Report, error) {
 	if p.Events.Stripe > 0 && t.WebhookSecret == "" {
 		return Report{}, errors.New("this profile sends Stripe's webhooks, and no secret is known to sign them with: name a file with --webhook-secret-file")
 	}
-	o.settle = cmp.Or(o.settle, settleFor)
 	client, err := meter.NewClient(cmp.Or(t.MeterURL, t.URL), cmp.Or(t.MeterKey, t.APIKey))
 	if err != nil {
 		return Report{}, err
@@ -86,18 +87,21 @@ func Run(ctx context.Context, p Profile, t Target, o Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
+	send := &http.Client{Transport: &http.Transport{MaxIdleConns: p.InFlight, MaxIdleConnsPerHost: p.InFlight, DisableCompression: true}}
+	if t.HTTP != nil {
+		own := *t.HTTP
+		send = &own
+		client = client.Over(t.HTTP)
+	}
+	defer send.CloseIdleConnections()
+	send.Timeout = time.Duration(p.Timeout)
+	// A redirect is an answer that is no 2xx, and leads the key nowhere.
+	send.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	r := &run{
 		profile: p, target: t, options: o, traffic: traffic, schedule: newSchedule(p),
 		ledger: newLedger(p.Customers.Count), record: newRecord(p),
-		slots: make(chan struct{}, p.InFlight), meter: client,
-		http: &http.Client{Timeout: time.Duration(p.Timeout), Transport: &http.Transport{
-			MaxIdleConns: p.InFlight, MaxIdleConnsPerHost: p.InFlight, DisableCompression: true,
-		},
-			// A redirect is an answer that is no 2xx, and leads the key nowhere.
-			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		},
+		slots: make(chan struct{}, p.InFlight), meter: client, http: send,
 	}
-	defer r.http.CloseIdleConnections()
 	return r.do(ctx)
 }
 

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -29,13 +30,16 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// system is a kgents with a meter, in a few lines, that can be made to misbehave.
+// system is a kgents with a meter, in a few lines, that can be made to misbehave. It is
+// reached without a network, so that a test's time may be synctest's.
 type system struct {
-	*httptest.Server
+	mux     *http.ServeMux
 	mu      sync.Mutex
 	counted map[string]map[string]float64 // meter, subject
 	seen    map[string]bool
 
+	away     atomic.Bool // the meter is
+	metrics  string      // of the program, empty when it doesn't show them
 	requests atomic.Int64
 	// before is called for each request of events; true means that it has answered.
 	before func(n int64, w http.ResponseWriter) bool
@@ -48,6 +52,10 @@ func newSystem(t *testing.T) *system {
 	s := &system{counted: map[string]map[string]float64{"agent_tokens": {}, "payments": {}}, seen: map[string]bool{}}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /api/v1/meters/{meter}/query", func(w http.ResponseWriter, r *http.Request) {
+		if s.away.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		data := []any{}
@@ -55,6 +63,12 @@ func newSystem(t *testing.T) *system {
 			data = append(data, map[string]any{"value": value, "subject": subject})
 		}
 		_ = json.NewEncoder(w).Encode(map[string]any{"data": data})
+	})
+	mux.HandleFunc("GET /metrics", func(w http.ResponseWriter, _ *http.Request) {
+		if s.metrics == "" {
+			w.WriteHeader(http.StatusNotFound)
+		}
+		_, _ = io.WriteString(w, s.metrics)
 	})
 	take := func(w http.ResponseWriter, r *http.Request, read func([]byte) []event) {
 		body, _ := io.ReadAll(r.Body)
@@ -112,9 +126,20 @@ func newSystem(t *testing.T) *system {
 			return []event{{e.ID, e.Data.Object.Customer, "payments", e.Data.Object.Paid}}
 		})
 	})
-	s.Server = httptest.NewServer(mux)
-	t.Cleanup(s.Close)
+	s.mux = mux
 	return s
+}
+
+// RoundTrip implements http.RoundTripper.
+func (s *system) RoundTrip(r *http.Request) (resp *http.Response, err error) {
+	defer func() {
+		if recover() == http.ErrAbortHandler {
+			resp, err = nil, io.EOF
+		}
+	}()
+	w := httptest.NewRecorder()
+	s.mux.ServeHTTP(w, r)
+	return w.Result(), nil
 }
 
 type event struct {
@@ -122,7 +147,9 @@ type event struct {
 	value              float64
 }
 
-func (s *system) target() Target { return Target{URL: s.URL, APIKey: "k", WebhookSecret: "whsec_x"} }
+func (s *system) target() Target {
+	return Target{URL: "http://system.test", APIKey: "k", WebhookSecret: "whsec_x", HTTP: &http.Client{Transport: s}}
+}
 
 // profile is a short profile with lines of YAML of the test's.
 func profile(t *testing.T, lines ...string) Profile {
@@ -136,7 +163,7 @@ func profile(t *testing.T, lines ...string) Profile {
 
 func runIt(t *testing.T, p Profile, s *system) Report {
 	t.Helper()
-	r, err := Run(t.Context(), p, s.target(), Options{settle: time.Millisecond})
+	r, err := Run(t.Context(), p, s.target(), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -146,39 +173,36 @@ func runIt(t *testing.T, p Profile, s *system) Report {
 // A server that answers nothing for a second shows that second to all who came in it.
 // A loop that waits for an answer before it sends again would have met it once.
 func TestStallShows(t *testing.T) {
-	s := newSystem(t)
-	var began atomic.Int64
-	s.before = func(n int64, _ http.ResponseWriter) bool {
-		began.CompareAndSwap(0, time.Now().UnixNano())
-		at := time.Since(time.Unix(0, began.Load()))
-		if at > 500*time.Millisecond && at < 1500*time.Millisecond {
-			time.Sleep(1500*time.Millisecond - at)
-		}
-		return false
-	}
 	for _, bound := range []string{"1024", "1"} { // also when there is one request at a time, as in a closed loop
 		t.Run("in_flight "+bound, func(t *testing.T) {
-			began.Store(0)
-			r := runIt(t, profile(t, "arrivals: constant", "in_flight: "+bound, "phases: [{name: a, for: 2s, rate: 100}]",
-				"thresholds: [{metric: latency_p99, max: 500ms}, {metric: latency_p50, phase: a, max: 900ms}]"), s)
-			if r.Total.Requests != 200 {
-				t.Errorf("%d requests, not 200: a slow answer must not keep requests from being sent", r.Total.Requests)
-			}
-			// 100 of 200 came in the stall; the wait of the first of them was longest.
-			if got := r.Total.Latency.P99; got < 900*time.Millisecond || got > 1500*time.Millisecond {
-				t.Errorf("p99 is %v, not about 1 s", got)
-			}
-			if r.OK || r.Verdicts[0].OK {
-				t.Error("the threshold on p99 has not failed")
-			}
-			if late := r.Total.Late; bound == "1" && late < 50 {
-				t.Errorf("%d requests are late, though only one could be under way", late)
-			} else if bound != "1" && late > 20 {
-				t.Errorf("%d requests are late", late)
-			}
-			if bound == "1" && r.Total.Service.P95 > 300*time.Millisecond {
-				t.Errorf("the time from sending has a p95 of %v: the test doesn't show what it is about", r.Total.Service.P95)
-			}
+			synctest.Test(t, func(t *testing.T) {
+				s, began := newSystem(t), time.Now()
+				s.before = func(int64, http.ResponseWriter) bool {
+					if at := time.Since(began); at >= 500*time.Millisecond && at < 1500*time.Millisecond {
+						time.Sleep(1500*time.Millisecond - at)
+					}
+					return false
+				}
+				r := runIt(t, profile(t, "arrivals: constant", "in_flight: "+bound, "phases: [{name: a, for: 2s, rate: 100}]",
+					"thresholds: [{metric: latency_p99, max: 500ms}, {metric: latency_max, max: 1001ms}]"), s)
+				if r.Total.Requests != 200 {
+					t.Errorf("%d requests, not 200: a slow answer must not keep requests from being sent", r.Total.Requests)
+				}
+				// 100 of 200 came in the stall; the wait of the first of them was longest.
+				if l := r.Total.Latency; l.P99 < 970*time.Millisecond || l.Max < 999*time.Millisecond || l.Max > 1001*time.Millisecond || l.P50 > 20*time.Millisecond {
+					t.Errorf("latencies: %+v", l)
+				}
+				if r.OK || r.Verdicts[0].OK || !r.Verdicts[1].OK {
+					t.Errorf("verdicts: %+v", r.Verdicts)
+				}
+				late, service := r.Total.Late, r.Total.Service.P95
+				if bound == "1" && (late < 95 || late > 100 || service > time.Millisecond) {
+					t.Errorf("%d requests are late, and 95 of 100 took %v from when they were sent", late, service)
+				}
+				if bound != "1" && (late != 0 || service < 900*time.Millisecond) {
+					t.Errorf("%d requests are late, and 95 of 100 took %v from when they were sent", late, service)
+				}
+			})
 		})
 	}
 }
@@ -197,25 +221,28 @@ func TestLostAndDoubled(t *testing.T) {
 		{"all lost", func(int) float64 { return 0 }, 200, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			s := newSystem(t)
-			s.weigh = test.weigh
-			p := profile(t, "arrivals: constant", "drain: 1s", "events: {stripe: 0.2, duplicates: 0.2}", "customers: {count: 1}",
-				"phases: [{name: a, for: 500ms, rate: 500}]", "thresholds: [{metric: lost, max: 0}, {metric: doubled, max: 0}]")
-			r := runIt(t, p, s)
-			if !r.Count.Known || r.Count.Accepted < 180 || r.Total.Repeated < 20 {
-				t.Fatalf("%+v, %d repeated", r.Count, r.Total.Repeated)
-			}
-			if test.lost == 200 {
-				test.lost = r.Count.Accepted
-			}
-			if r.Count.Lost != test.lost || r.Count.Doubled != test.doubled {
-				t.Errorf("%d lost, %d doubled; want %d, %d", r.Count.Lost, r.Count.Doubled, test.lost, test.doubled)
-			}
-			if want := test.lost+test.doubled == 0; r.OK != want {
-				t.Errorf("OK is %v", r.OK)
-			}
+			synctest.Test(t, func(t *testing.T) { testLost(t, test.weigh, test.lost, test.doubled) })
 		})
+	}
+}
+
+func testLost(t *testing.T, weigh func(n int) float64, lost, doubled int64) {
+	s := newSystem(t)
+	s.weigh = weigh
+	p := profile(t, "arrivals: constant", "drain: 1s", "events: {stripe: 0.2, duplicates: 0.2}", "customers: {count: 1}",
+		"phases: [{name: a, for: 500ms, rate: 500}]", "thresholds: [{metric: lost, max: 0}, {metric: doubled, max: 0}]")
+	r := runIt(t, p, s)
+	if !r.Count.Known || r.Count.Accepted < 180 || r.Total.Repeated < 20 {
+		t.Fatalf("%+v, %d repeated", r.Count, r.Total.Repeated)
+	}
+	if lost == 200 {
+		lost = r.Count.Accepted
+	}
+	if r.Count.Lost != lost || r.Count.Doubled != doubled {
+		t.Errorf("%d lost, %d doubled; want %d, %d", r.Count.Lost, r.Count.Doubled, lost, doubled)
+	}
+	if want := lost+doubled == 0; r.OK != want {
+		t.Errorf("OK is %v", r.OK)
 	}
 }
 
@@ -248,25 +275,26 @@ func TestAnswers(t *testing.T) {
 		}, 0, 19, 1, false, "0 EOF"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			t.Parallel()
-			s := newSystem(t)
-			s.before = test.before
-			p := profile(t, "arrivals: constant", "drain: 1s", fmt.Sprint("retries: ", test.retries), "phases: [{name: a, for: 200ms, rate: 100}]",
-				"thresholds: [{metric: accepted_ratio, min: 1}, {metric: errors, max: 0}, {metric: lost, max: 0}]")
-			r := runIt(t, p, s)
-			if r.Count.Accepted != test.accepted || r.Count.Maybe != test.maybe || r.Count.Lost+r.Count.Doubled != 0 || r.OK != test.ok {
-				t.Errorf("ok %v, %+v", r.OK, r.Count)
-			}
-			var failures string
-			for _, f := range r.Failures {
-				failures += fmt.Sprint(f.Status, " ", f.Detail)
-			}
-			if failures != test.failure {
-				t.Errorf("failures: %q, want %q", failures, test.failure)
-			}
-			if test.retries > 0 && test.ok && r.Total.Retried == 0 {
-				t.Error("nothing was sent again")
-			}
+			synctest.Test(t, func(t *testing.T) {
+				s := newSystem(t)
+				s.before = test.before
+				p := profile(t, "arrivals: constant", "drain: 1s", fmt.Sprint("retries: ", test.retries), "phases: [{name: a, for: 200ms, rate: 100}]",
+					"thresholds: [{metric: accepted_ratio, min: 1}, {metric: errors, max: 0}, {metric: lost, max: 0}]")
+				r := runIt(t, p, s)
+				if r.Count.Accepted != test.accepted || r.Count.Maybe != test.maybe || r.Count.Lost+r.Count.Doubled != 0 || r.OK != test.ok {
+					t.Errorf("ok %v, %+v", r.OK, r.Count)
+				}
+				var failures string
+				for _, f := range r.Failures {
+					failures += fmt.Sprint(f.Status, " ", f.Detail)
+				}
+				if failures != test.failure {
+					t.Errorf("failures: %q, want %q", failures, test.failure)
+				}
+				if test.retries > 0 && test.ok && r.Total.Retried == 0 {
+					t.Error("nothing was sent again")
+				}
+			})
 		})
 	}
 }
@@ -279,21 +307,51 @@ func answer(w http.ResponseWriter, status int, body string) bool {
 
 // What is not known is no pass.
 func TestUnknownIsNoPass(t *testing.T) {
-	s := newSystem(t)
-	p := profile(t, "phases: [{name: a, for: 100ms, rate: 100}]", "thresholds: [{metric: backlog_max, max: 1000000}]")
-	r := runIt(t, p, s)
-	if r.OK || r.Verdicts[0].OK || r.Verdicts[0].Value != nil || r.Verdicts[0].Shown != "not known" {
-		t.Errorf("%+v", r.Verdicts)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	time.AfterFunc(150*time.Millisecond, cancel)
-	r, err := Run(ctx, profile(t, "phases: [{name: a, for: 1m, rate: 100}]"), s.target(), Options{settle: time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r.OK || !r.Interrupted || r.Total.Requests == 0 || r.Count.Lost != 0 {
-		t.Errorf("interrupted: %+v %+v", r.Total, r.Count)
-	}
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		p := profile(t, "phases: [{name: a, for: 100ms, rate: 100}]", "thresholds: [{metric: backlog_max, max: 1000000}]")
+		r := runIt(t, p, s)
+		if r.OK || r.Verdicts[0].OK || r.Verdicts[0].Value != nil || r.Verdicts[0].Shown != "not known" {
+			t.Errorf("%+v", r.Verdicts)
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		s.before = func(int64, http.ResponseWriter) bool { s.away.Store(true); return false }
+		p := profile(t, "drain: 1s", "phases: [{name: a, for: 100ms, rate: 100}]", "thresholds: [{metric: lost, max: 0}, {metric: doubled, max: 0}, {metric: drained, max: 1h}]")
+		r := runIt(t, p, s)
+		if r.OK || r.Count.Known || r.Count.Reason == "" {
+			t.Errorf("the meter is away: %+v", r.Count)
+		}
+		for _, v := range r.Verdicts {
+			if v.OK || v.Value != nil {
+				t.Errorf("the meter is away: %+v", v)
+			}
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 150*time.Millisecond)
+		defer cancel()
+		r, err := Run(ctx, profile(t, "phases: [{name: a, for: 1m, rate: 100}]"), newSystem(t).target(), Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.OK || !r.Interrupted || r.Total.Requests == 0 || r.Total.Requests > 50 || !r.Count.Complete || r.Count.Lost != 0 {
+			t.Errorf("interrupted: %+v %+v", r.Total, r.Count)
+		}
+	})
+}
+
+// The backlog and the memory are read where the system shows them.
+func TestWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newSystem(t)
+		s.metrics = "# HELP x\nkgents_backlog_messages 7\nkgents_backlog_oldest_age_seconds 1.5\nprocess_resident_memory_bytes 5e+07\n"
+		r := runIt(t, profile(t, "phases: [{name: a, for: 3s, rate: 10}]", "thresholds: [{metric: backlog_max, max: 6}]"), s)
+		if len(r.Seen) < 4 || r.BacklogMax != 7 || r.MemoryMax != 5e7 || r.Seen[1].Oldest != 1.5 || r.Verdicts[0].OK || r.Verdicts[0].Shown != "7" {
+			t.Errorf("%+v, %+v", r.Seen, r.Verdicts)
+		}
+	})
 }
 
 // Nothing is sent when it would be for nothing.
@@ -308,13 +366,13 @@ func TestRefusedUpFront(t *testing.T) {
 		want   string
 	}{
 		{"faults", []string{"phases: [{name: a, for: 100ms, rate: 100, fault: crash}]"}, (*system).target, "--skip-faults"},
-		{"no secret", append(plain, "events: {stripe: 0.1}"), func(s *system) Target { return Target{URL: s.URL, APIKey: "k"} }, "--webhook-secret-file"},
+		{"no secret", append(plain, "events: {stripe: 0.1}"), func(s *system) Target { t := s.target(); t.WebhookSecret = ""; return t }, "--webhook-secret-file"},
 		{"nobody there", plain, func(*system) Target { return Target{URL: closed.URL, APIKey: "k"} }, "the meter can't be asked"},
-		{"no such meter", plain, func(s *system) Target { return Target{URL: s.URL, APIKey: "k", MeterURL: s.URL + "/elsewhere"} }, "agent_tokens"},
+		{"no such meter", plain, func(s *system) Target { t := s.target(); t.MeterURL = t.URL + "/elsewhere"; return t }, "agent_tokens"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			s := newSystem(t)
-			_, err := Run(t.Context(), profile(t, test.lines...), test.target(s), Options{settle: time.Millisecond})
+			_, err := Run(t.Context(), profile(t, test.lines...), test.target(s), Options{})
 			if err == nil || !strings.Contains(err.Error(), test.want) {
 				t.Errorf("error: %v", err)
 			}

@@ -70,6 +70,9 @@ func (r *run) do(ctx context.Context) (Report, error) {
 	side, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
 	watch := &watch{url: r.target.URL}
+	if r.target.HTTP != nil {
+		watch.http = r.target.HTTP.Transport
+	}
 	var helpers sync.WaitGroup
 	r.began = time.Now()
 	helpers.Go(func() { watch.run(side, r.began) })
