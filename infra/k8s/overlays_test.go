@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
+
+	"github.com/kgents/kgents/secrets"
 )
 
 // kustomizeHash is what a generated name ends in.
@@ -26,6 +28,9 @@ func TestGeneratedNames(t *testing.T) {
 	r := render(t, "staging")
 	var got []string
 	for ref := range r.keys() {
+		if ref == "ConfigMap/"+secrets.AgesConfigMap {
+			continue // no pod reads it: TestSecretAges
+		}
 		if !kustomizeHash.MatchString(ref) {
 			t.Errorf("%s has no hash", ref)
 		}
@@ -40,6 +45,24 @@ func TestGeneratedNames(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
 	}
+}
+
+// TestSecretAges: a cluster is told when each secret was made, where the program looks
+// for it, and by nothing that a pod waits for.
+func TestSecretAges(t *testing.T) {
+	eachOverlay(t, func(t *testing.T, r rendered) {
+		for _, c := range all[*corev1.ConfigMap](r) {
+			if c.Name != secrets.AgesConfigMap {
+				continue
+			}
+			ages, err := secrets.ReadAges([]byte(c.Data[secrets.AgesKey]))
+			if err != nil || len(ages) != len(secrets.Names()) || len(c.Data) != 1 {
+				t.Errorf("%d ages of %d secrets in %d keys: %v", len(ages), len(secrets.Names()), len(c.Data), err)
+			}
+			return
+		}
+		t.Errorf("there is no ConfigMap %s", secrets.AgesConfigMap)
+	})
 }
 
 // TestEverythingFitsTheQuota: at its most, with every rolling update under way.

@@ -50,6 +50,7 @@ var stagingSecrets = map[string]string{
 	"nats/api.nk":     "secret-e", "nats/sink.nk": "secret-f",
 	"nats/system.nk": "secret-h", "nats/backup.nk": "secret-l",
 	"backup/identity.txt": "secret-m", "backup/recipient.env": "BACKUP_RECIPIENT=age1test\n",
+	"ages.json":   "{}\n",
 	"nats/ca.crt": "secret-i", "nats/tls.crt": "secret-j", "nats/tls.key": "secret-k",
 }
 

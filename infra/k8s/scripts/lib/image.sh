@@ -92,7 +92,7 @@ write_overlay() {
   mv "$work/kustomization.yaml" "$k8s/.deploy/staging/kustomization.yaml"
 }
 
-secret_files='api.env meter.env redis.env redis/users.acl nats/users.env nats/api.nk nats/sink.nk nats/backup.nk nats/operator.nk nats/system.nk nats/ca.crt nats/tls.crt nats/tls.key backup/identity.txt backup/recipient.env'
+secret_files='api.env meter.env redis.env redis/users.acl nats/users.env nats/api.nk nats/sink.nk nats/backup.nk nats/operator.nk nats/system.nk nats/ca.crt nats/tls.crt nats/tls.key backup/identity.txt backup/recipient.env ages.json'
 
 have_secrets() {
   local file
