@@ -229,7 +229,7 @@ func TestLostAndDoubled(t *testing.T) {
 func testLost(t *testing.T, weigh func(n int) float64, lost, doubled int64) {
 	s := newSystem(t)
 	s.weigh = weigh
-	p := profile(t, "arrivals: constant", "drain: 1s", "events: {stripe: 0.2, duplicates: 0.2}", "customers: {count: 1}",
+	p := profile(t, "arrivals: constant", "drain: 1s", "events: {duplicates: 0.2}", "customers: {count: 1}",
 		"phases: [{name: a, for: 500ms, rate: 500}]", "thresholds: [{metric: lost, max: 0}, {metric: doubled, max: 0}]")
 	r := runIt(t, p, s)
 	if !r.Count.Known || r.Count.Accepted < 180 || r.Total.Repeated < 20 {
@@ -251,6 +251,33 @@ func only(yes bool) float64 {
 		return 1
 	}
 	return 0
+}
+
+// A customer's sum says how many of the events are missing, and how many too many.
+func TestCompare(t *testing.T) {
+	const a, b, c = unit - 499, unit + 3, unit + 500
+	sure := tally{events: 3, sum: a + b + c}
+	for _, test := range []struct {
+		name           string
+		t              tally
+		counted        float64
+		missing, extra int64
+	}{
+		{"all once", sure, a + b + c, 0, 0},
+		{"nothing", sure, 0, 3, 0},
+		{"one missing", sure, a + b, 1, 0},
+		{"one twice", sure, a + b + c + c, 0, 1},
+		{"one missing, another twice", sure, b + b + c, 1, 1},
+		{"a maybe that didn't", tally{3, a + b + c, 1}, a + b + c, 0, 0},
+		{"a maybe that did", tally{3, a + b + c, 1}, a + b + c + unit + 7, 0, 0},
+		{"a maybe, twice", tally{3, a + b + c, 1}, a + b + c + 2*(unit+7), 0, 1},
+		{"nobody's", tally{}, unit, 0, 1},
+		{"a million missing", tally{events: 1e6, sum: 1e6*unit + 200_000}, 0, 1e6, 0},
+	} {
+		if missing, extra := test.t.compare(test.counted); missing != test.missing || extra != test.extra {
+			t.Errorf("%s: %d missing, %d too many; want %d, %d", test.name, missing, extra, test.missing, test.extra)
+		}
+	}
 }
 
 // What was refused, cut off or answered twice is told apart.
@@ -394,6 +421,7 @@ func TestSchedule(t *testing.T) {
 		{"ramp", "[{name: a, for: 10s, rate: 0, to: 200}]", 1000, 250},
 		{"down", "[{name: a, for: 10s, rate: 200, to: 0}]", 1000, 750},
 		{"steps", "[{name: a, for: 10s, rate: 50, to: 150, steps: 2}]", 1000, 250},
+		{"a tenth of a request at a time", "[{name: a, for: 10s, rate: 10, to: 10, steps: 1000}]", 100, 50},
 		{"a pause between", "[{name: a, for: 4s, rate: 100}, {name: b, for: 2s, rate: 0}, {name: c, for: 4s, rate: 100}]", 800, 400},
 	} {
 		for _, arrivals := range []string{"constant", "poisson"} {
