@@ -12,7 +12,7 @@ help: ## List the targets
 .PHONY: build
 build: ## Build bin/kgents, one static binary
 	@mkdir -p bin
-	$(GO) build -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/kgents
+	$(GO) build -buildvcs=auto -trimpath -ldflags '$(LDFLAGS)' -o $(BIN) ./cmd/kgents
 
 .PHONY: run
 run: build ## Build and run everything on this machine, with a demo

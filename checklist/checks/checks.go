@@ -60,6 +60,10 @@ type System struct {
 
 	Settings config.Config // where backups are, among others
 
+	// BackupVolume is where the pods put backups, when that is a directory of theirs;
+	// it can't be read from here.
+	BackupVolume string
+
 	SecretsDir string // of `kgents secrets`
 	Repository string // a git work tree of the deployment's files
 
@@ -71,7 +75,7 @@ type System struct {
 
 	objects once[*cluster.Objects] // see Objects
 
-	waits struct{ count, objective time.Duration } // 0 for the real ones; tests have less time
+	waits struct{ count, objective, settle time.Duration } // 0 for the real ones; tests have less time
 }
 
 // Program is one running program of the deployment.

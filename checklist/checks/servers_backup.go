@@ -172,6 +172,11 @@ func (a *serverArea) backupEncrypted(ctx context.Context) checklist.Finding {
 	l, err := a.listed(ctx)
 	const mend = "set BACKUP_RECIPIENT to an age public key whose identity is kept elsewhere (kgents secrets init makes one)"
 	switch {
+	case a.BackupVolume != "" && a.Settings.BackupRecipients == "":
+		return checklist.Failed("the pods that make backups have no BACKUP_RECIPIENT", mend)
+	case a.BackupVolume != "":
+		return checklist.Warned(cut("the pods seal backups for "+a.Settings.BackupRecipients+"; what is on their volume can't be read from here", 200),
+			"look inside a pod: kgents stream list; or put backups into a bucket that can be read from here")
 	case err != nil:
 		return blind(err, lookAtBackups)
 	case l.newest == nil:
@@ -225,6 +230,9 @@ func identityIn(place string) (string, error) {
 func (a *serverArea) backupElsewhere(ctx context.Context) checklist.Finding {
 	l, err := a.listed(ctx)
 	const mend = "set BACKUP_URL to s3://bucket/prefix of another provider or region, and BACKUP_S3_ENDPOINT to its server"
+	if a.BackupVolume != "" {
+		return checklist.Failed(cut(a.BackupVolume, 90)+" of the pods is a directory: a volume of the cluster", mend)
+	}
 	if err != nil {
 		return blind(err, lookAtBackups)
 	}
@@ -296,4 +304,3 @@ func sayAge(d time.Duration) string {
 	}
 	return max(0, d).Round(time.Minute).String()
 }
-

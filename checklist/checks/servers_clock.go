@@ -104,7 +104,7 @@ func (a *serverArea) clockOffset(ctx context.Context) checklist.Finding {
 	}
 	also := ""
 	if rough > 0 {
-		also = fmt.Sprintf(", and %d by less than two", rough)
+		also = fmt.Sprintf("; %d that tells whole seconds only is within two", rough)
 	}
-	return checklist.Passed("%s and this machine's are within a second, at most %v apart for certain%s", plural(len(clocks), "clock"), most.Round(time.Millisecond), also)
+	return checklist.Passed("%s and this machine's are within a second, the farthest %v off%s", plural(len(clocks), "clock"), most.Round(time.Millisecond), also)
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -183,6 +184,9 @@ func (f *systemFlags) kubernetes(ctx context.Context, s *checks.System) (*checks
 	if s.Settings, err = f.backups(reached.Backup.Settings); err != nil {
 		client.Close()
 		return nil, nil, err
+	}
+	if place := s.Settings.BackupURL; place != "" && place == reached.Backup.Settings.BackupURL && !strings.Contains(place, "://") {
+		s.BackupVolume, s.Settings.BackupURL = place, ""
 	}
 	return s, func() { reached.Close(); client.Close() }, nil
 }
