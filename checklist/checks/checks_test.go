@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"flag"
 	"io"
 	"net/http"
 	"strings"
@@ -12,7 +13,11 @@ import (
 	"github.com/kgents/kgents/checklist"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	flag.Parse()
+	_ = flag.Set("test.parallel", "16") // most rows wait for others
+	goleak.VerifyTestMain(m)
+}
 
 // row is a system and what a check must find there. Its name is "passes", or begins
 // with "fails: ", "warns: " or "cannot tell: ".

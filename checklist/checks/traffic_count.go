@@ -145,7 +145,9 @@ func pause(ctx context.Context, d time.Duration) bool {
 
 // settle is how long after events were counted a duplicate may still come: twice the
 // longest wait of an event for a flush, and some.
-func (t *trial) settle() time.Duration { return 2*t.Settings.FlushInterval + time.Second }
+func (t *trial) settle() time.Duration {
+	return 2*t.Settings.FlushInterval + cmp.Or(t.waits.settle, time.Second)
+}
 
 // reader asks the meter: through the API, or directly where only that is known.
 func (t *trial) reader() (*meter.Client, error) {
@@ -160,6 +162,38 @@ func (t *trial) reader() (*meter.Client, error) {
 	return m, err
 }
 
+// tally is what the meter says of a subject of ours.
+type tally struct {
+	count  int  // of the meter of canaries, or else of the list
+	listed int  // how often the event that was sent more than once is
+	none   bool // no meter counts canaries
+}
+
+// read asks for what has a subject, and among that for what has the id.
+func read(ctx context.Context, m *meter.Client, subject, id string) (s tally, err error) {
+	r, err := m.Query(ctx, meter.Query{Meter: verify.Meter, Subjects: []string{subject}})
+	if e, ok := errors.AsType[*meter.Error](err); ok && e.Status == http.StatusNotFound {
+		s.none, err = true, nil
+	}
+	if err != nil {
+		return s, err
+	}
+	for _, row := range r.Data {
+		s.count += int(row.Value)
+	}
+	events, err := m.Events(ctx, meter.EventFilter{Subject: subject})
+	for _, e := range events {
+		var head struct{ ID string }
+		if json.Unmarshal(e.Event, &head) == nil && head.ID == id {
+			s.listed++
+		}
+	}
+	if s.none {
+		s.count = len(events)
+	}
+	return s, err
+}
+
 // judge waits until the meter has counted want events of a subject, gives duplicates
 // the time to be counted too, and looks whether the event with the id is among them
 // once. Where no meter counts canaries, the meter's list has to do.
@@ -170,57 +204,37 @@ func (t *trial) judge(ctx context.Context, subject, id string, want int, sent, m
 	}
 	ctx, cancel := context.WithTimeout(ctx, cmp.Or(t.waits.count, countPatience))
 	defer cancel()
-	var count, listed int
-	byMeter := true
-	look := func() error {
-		r, err := m.Query(ctx, meter.Query{Meter: verify.Meter, Subjects: []string{subject}})
-		count = 0
-		for _, row := range r.Data {
-			count += int(row.Value)
-		}
-		if e, ok := errors.AsType[*meter.Error](err); ok && e.Status == http.StatusNotFound {
-			byMeter, err = false, nil
-		}
-		if err != nil {
-			return err
-		}
-		events, err := m.Events(ctx, meter.EventFilter{Subject: subject})
-		listed = 0
-		for _, e := range events {
-			var head struct{ ID string }
-			if json.Unmarshal(e.Event, &head) == nil && head.ID == id {
-				listed++
-			}
-		}
-		if !byMeter {
-			count = len(events)
-		}
-		return err
-	}
+	// That the time is up while a question is open says nothing of the meter: what was
+	// heard before stays.
+	heard := fmt.Sprintf("0 of %s", plural(want, "event"))
 	for {
-		if err = look(); err == nil && count >= want {
+		s, err := read(ctx, m, subject, id)
+		switch {
+		case err == nil:
+			heard = fmt.Sprintf("%d of %s", s.count, plural(want, "event"))
+		case ctx.Err() == nil:
+			heard = err.Error()
+		}
+		if err == nil && s.count >= want {
 			break
 		}
 		if !pause(ctx, countEvery) {
-			if err == nil {
-				err = fmt.Errorf("%d of %s", count, plural(want, "event"))
-			}
-			return checklist.CannotTell(cut("not counted in time: "+err.Error(), 200), lookAt["query"])
+			return checklist.CannotTell(cut("not counted in time: "+heard, 200), lookAt["query"])
 		}
 	}
 	if !pause(ctx, t.settle()) {
 		return checklist.CannotTell("the time was up before a duplicate would have been counted", "give it more time with --timeout")
 	}
-	if err := look(); err != nil {
-		return checklist.CannotTell(cut(err.Error(), 200), lookAt["query"])
-	}
+	s, err := read(ctx, m, subject, id)
 	switch {
-	case count > want || listed > 1:
-		return checklist.Failed(fmt.Sprintf("an event %s was counted %d times, and is listed %d times", sent, count-want+1, listed), mend)
-	case count < want || listed < 1:
+	case err != nil:
+		return checklist.CannotTell(cut(err.Error(), 200), lookAt["query"])
+	case s.count > want || s.listed > 1:
+		return checklist.Failed(fmt.Sprintf("an event %s was counted %d times, and is listed %d times", sent, s.count-want+1, s.listed), mend)
+	case s.count < want || s.listed < 1:
 		return checklist.CannotTell("the meter forgot what it had counted", lookAt["query"])
-	case !byMeter:
-		return checklist.Passed("an event %s is listed once by the meter (it has no meter %s)", sent, verify.Meter)
+	case s.none:
+		return checklist.Passed("an event %s is listed once by the meter, which has no meter %s", sent, verify.Meter)
 	}
 	return checklist.Passed("an event %s was counted once, and is listed once", sent)
 }

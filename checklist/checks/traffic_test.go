@@ -161,7 +161,7 @@ func trafficRows(t *testing.T) []row {
 	of := func(url string, change func(s *System)) func(*testing.T) *System {
 		return func(*testing.T) *System {
 			s := &System{APIURL: url, APIKeys: []string{key}, WebhookSecrets: []string{secretNew, secretOld}}
-			s.Settings.FlushInterval = 10 * time.Millisecond
+			s.Settings.FlushInterval, s.waits.settle = 10*time.Millisecond, 200*time.Millisecond
 			if change != nil {
 				change(s)
 			}
@@ -208,6 +208,14 @@ func trafficRows(t *testing.T) []row {
 			}), nil)(t)
 		}
 	}
+	// noMeter is an API whose meter lists canaries and counts none.
+	noMeter := behind(func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		if strings.HasSuffix(r.URL.Path, "/query") {
+			http.NotFound(w, r)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
 	nowhere := of("http://127.0.0.1:1", nil)
 	noAPI := of("", nil)
 	noKeys := of(good.URL(), func(s *System) { s.APIKeys = nil })
@@ -352,8 +360,11 @@ func trafficRows(t *testing.T) []row {
 		{"canary-within-objective", "fails: it is lost", of(atForget.URL(), func(s *System) { s.waits.count = time.Second }), "stuck at consume after 1s"},
 		{"canary-within-objective", "fails: it is late", of(good.URL(), func(s *System) { s.waits.objective = time.Nanosecond }), "it took"},
 		{"canary-within-objective", "fails: the key is refused", of(good.URL(), func(s *System) { s.APIKeys = []string{"kg_wrong"} }), "stuck at publish"},
+		{"canary-within-objective", "cannot tell: no meter counts it", noMeter, "the meter lists it, but no meter counts it"},
 		{"canary-within-objective", "cannot tell: nobody answers", of("http://127.0.0.1:1", func(s *System) { s.waits.count = 100 * time.Millisecond }), "the API gives no answer"},
 		{"canary-within-objective", "cannot tell: no key", noKeys, "no API key is known"},
+
+		{"openmeter-deduplicates", "passes: no meter counts canaries", noMeter, "is listed once by the meter, which has no meter canaries"},
 
 		{"duplicate-once", "passes", all, "sent 4 times to the API was counted once"},
 		{"duplicate-once", "fails: nobody knows it again", func(t *testing.T) *System {
