@@ -2,6 +2,7 @@ package checks
 
 import (
 	"bytes"
+	"encoding/pem"
 	"math"
 	"net/url"
 	"regexp"
@@ -21,6 +22,10 @@ const shortest = 12
 type leaks struct {
 	known map[string]string // by value, what it is
 	mail  bool              // also addresses of people
+
+	// tests says that the text is of a test, which has made-up secrets of every form:
+	// then only known values and live keys are found.
+	tests bool
 }
 
 // learn adds the value of a secret, and what can be used of it by itself: the parts of
@@ -49,25 +54,29 @@ func (l *leaks) learn(what, value string) {
 // form is what a kind of secret looks like.
 type form struct {
 	what   string
-	begins string // a text without it holds none
+	sign   string // a text without it holds none
+	before int    // how far before its sign it may begin, in bytes
+	after  int    // and how far behind the sign's beginning it may end
 	is     *regexp.Regexp
 	real   func(string) bool // of the first group
+	live   bool              // nobody makes one up
 }
 
 var forms = []form{
-	{"a private key", "PRIVATE KEY-----", regexp.MustCompile(`(-----BEGIN [A-Z0-9 ]{0,20}PRIVATE KEY-----(?:\s|\\n|")*[A-Za-z0-9+/]{40})`), func(string) bool { return true }},
-	{"an age identity", "AGE-SECRET-KEY-1", regexp.MustCompile(`\b(AGE-SECRET-KEY-1[0-9A-Z]{58})\b`), func(s string) bool {
+	{"a private key", "PRIVATE KEY-----", 32, 16 << 10, regexp.MustCompile(`(-----BEGIN [A-Z0-9 ]{0,20}PRIVATE KEY-----[^-]{64,}-----END [A-Z0-9 ]{0,20}PRIVATE KEY-----)`), isKey, false},
+	{"an age identity", "AGE-SECRET-KEY-1", 1, 80, regexp.MustCompile(`\b(AGE-SECRET-KEY-1[0-9A-Z]{58})\b`), func(s string) bool {
 		_, err := age.ParseX25519Identity(s)
 		return err == nil
-	}},
-	{"the seed of an NKey", "S", regexp.MustCompile(`\b(S[UAONCX][A-Z2-7]{56})\b`), func(s string) bool {
+	}, false},
+	{"the seed of an NKey", "S", 1, 60, regexp.MustCompile(`\b(S[UAONCX][A-Z2-7]{56})\b`), func(s string) bool {
 		_, err := nkeys.FromSeed([]byte(s))
 		return err == nil
-	}},
-	{"a webhook secret of Stripe", "whsec_", regexp.MustCompile(`\bwhsec_([A-Za-z0-9+/]{20,})`), looksRandom},
-	{"a key of Stripe", "k_", regexp.MustCompile(`\b[sr]k_(?:live|test)_([A-Za-z0-9]{20,})`), looksRandom},
-	{"an API key", "kg_", regexp.MustCompile(`\bkg_(?:[a-z]+_)?([A-Za-z0-9]{20,})\b`), looksRandom},
-	{"a password in a URL", "://", regexp.MustCompile(`\b[a-z][a-z0-9+.-]{1,20}://[^/\s:@"'<>]{0,64}:([A-Za-z0-9+=_~.-]{12,})@`), looksRandom},
+	}, false},
+	{"a webhook secret of Stripe", "whsec_", 1, 200, regexp.MustCompile(`\bwhsec_([A-Za-z0-9+/]{20,})`), looksRandom, false},
+	{"a live key of Stripe", "k_live_", 2, 300, regexp.MustCompile(`\b[sr]k_live_([A-Za-z0-9]{20,})`), looksRandom, true},
+	{"a test key of Stripe", "k_test_", 2, 300, regexp.MustCompile(`\b[sr]k_test_([A-Za-z0-9]{20,})`), looksRandom, false},
+	{"an API key", "kg_", 1, 200, regexp.MustCompile(`\bkg_(?:[a-z]+_)?([A-Za-z0-9]{20,})\b`), looksRandom, false},
+	{"a password in a URL", "://", 24, 300, regexp.MustCompile(`\b[a-z][a-z0-9+.-]{1,20}://[^/\s:@"'<>]{0,64}:([A-Za-z0-9+=_~.-]{12,})@`), looksRandom, false},
 }
 
 var mailForm = regexp.MustCompile(`\b[A-Za-z0-9._%+-]+@((?:[A-Za-z0-9-]+\.)+[A-Za-z]{2,18})\b`)
@@ -92,16 +101,14 @@ func (l *leaks) spot(text []byte) (what string, at int) {
 		}
 	}
 	for _, f := range forms {
-		if !bytes.Contains(text, []byte(f.begins)) {
+		if l.tests && !f.live {
 			continue
 		}
-		for _, m := range f.is.FindAllSubmatchIndex(text, -1) {
-			if f.real(string(text[m[2]:m[3]])) {
-				return f.what, m[0]
-			}
+		if at := f.spot(text); at >= 0 {
+			return f.what, at
 		}
 	}
-	if l.mail && bytes.ContainsRune(text, '@') {
+	if l.mail && !l.tests && bytes.ContainsRune(text, '@') {
 		for _, m := range mailForm.FindAllSubmatchIndex(text, -1) {
 			if !forExamples(string(text[m[2]:m[3]])) {
 				return "an e-mail address", m[0]
@@ -109,6 +116,24 @@ func (l *leaks) spot(text []byte) (what string, at int) {
 		}
 	}
 	return "", 0
+}
+
+// spot is where the form is in a text, -1 for nowhere. It looks around its sign only,
+// so that a log of megabytes takes milliseconds.
+func (f form) spot(text []byte) int {
+	for from := 0; ; {
+		i := bytes.Index(text[from:], []byte(f.sign))
+		if i < 0 {
+			return -1
+		}
+		at := from + i
+		from = at + len(f.sign)
+		begin, end := max(0, at-f.before), min(len(text), at+f.after)
+		m := f.is.FindSubmatchIndex(text[begin:end])
+		if m != nil && f.real(string(text[begin+m[2]:begin+m[3]])) {
+			return begin + m[0]
+		}
+	}
 }
 
 // forExamples says whether a domain is nobody's, by RFC 2606.
@@ -119,6 +144,17 @@ func forExamples(domain string) bool {
 		return true
 	}
 	return len(labels) > 1 && labels[len(labels)-2] == "example" && slices.Contains([]string{"com", "net", "org"}, top)
+}
+
+// isKey says whether a text is a whole private key in PEM, also in a string of JSON or
+// indented in YAML.
+func isKey(s string) bool {
+	var lines []string
+	for line := range strings.SplitSeq(strings.ReplaceAll(s, `\n`, "\n"), "\n") {
+		lines = append(lines, strings.TrimSpace(line))
+	}
+	block, _ := pem.Decode([]byte(strings.Join(lines, "\n")))
+	return block != nil && bitsOf(string(block.Bytes)) > 4
 }
 
 // looksRandom says whether a text looks like chance, and not like what people write in an
@@ -133,12 +169,12 @@ func looksRandom(s string) bool {
 	return bitsOf(s) >= 3.2 && strings.ContainsAny(s, "0123456789")
 }
 
-// bitsOf is the Shannon entropy of a text, in bits a character. Of 26 characters that
+// bitsOf is the Shannon entropy of a text, in bits a byte. Of 26 characters that
 // were drawn from 32 it is less than 3.2 once in a million.
 func bitsOf(s string) (bits float64) {
-	counts := map[rune]float64{}
-	for _, r := range s {
-		counts[r]++
+	counts := map[byte]float64{}
+	for _, b := range []byte(s) {
+		counts[b]++
 	}
 	for _, n := range counts {
 		p := n / float64(len(s))

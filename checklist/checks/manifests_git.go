@@ -25,7 +25,8 @@ import (
 const maxBlob = 4 << 20
 
 // notInGit looks through every version of every file that is in git, whatever branch
-// it is on, and through the tracked files as they are now.
+// it is on, and through the tracked files as they are now. Of tests it wants only that
+// they hold no known value and no live key.
 func (m *manifestArea) notInGit(ctx context.Context) checklist.Finding {
 	if m.Repository == "" {
 		return checklist.CannotTell("no git repository is known", "name the work tree of the deployment's files: --repository")
@@ -124,7 +125,7 @@ func (m *manifestArea) tracked(ctx context.Context, l *leaks) (files int, wrong 
 			return 0, wrong, fmt.Errorf("%s can't be read: %w", name, err)
 		}
 		files++
-		if what, line := l.where(text); what != "" {
+		if what, line := l.in(name).where(text); what != "" {
 			wrong.add(name+":"+strconv.Itoa(line), what)
 		}
 	}
@@ -175,7 +176,7 @@ func (m *manifestArea) history(ctx context.Context, l *leaks) (versions int, wro
 			continue
 		}
 		versions++
-		if what := l.find(text); what != "" {
+		if what := l.in(path[id]).find(text); what != "" {
 			found[path[id]] = what
 		}
 	}
@@ -186,6 +187,13 @@ func (m *manifestArea) history(ctx context.Context, l *leaks) (versions int, wro
 		wrong.add(name, found[name])
 	}
 	return versions, wrong, nil
+}
+
+// in is how a file of that name is looked into.
+func (l *leaks) in(name string) *leaks {
+	test := *l
+	test.tests = strings.HasSuffix(name, "_test.go") || strings.Contains("/"+name, "/testdata/")
+	return &test
 }
 
 // readObject reads one answer of git cat-file --batch.

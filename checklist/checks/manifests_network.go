@@ -127,7 +127,7 @@ func defaultDeny(o *cluster.Objects) checklist.Finding {
 	if wrong.any() {
 		return checklist.Failed(wrong.String(), applyPolicies)
 	}
-	return checklist.Passed("%s deny both directions; of %d ways in and out of a pod that no other is meant for only DNS is open", plural(len(policies), "policy's"), tried)
+	return checklist.Passed("both directions are denied: of %d ways in and out of a pod that no policy is meant for only DNS is open", tried)
 }
 
 func everyPod(p networkingv1.NetworkPolicy) bool {

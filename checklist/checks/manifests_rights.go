@@ -38,7 +38,7 @@ func rolesReadNoSecrets(o *cluster.Objects) checklist.Finding {
 		for _, rule := range role.Rules {
 			rules++
 			for _, what := range tooMuch(rule) {
-				wrong.add(who, "by ClusterRole "+ref.Name+" our pods "+strings.TrimPrefix(what, "it "))
+				wrong.add(who, "gives our pods ClusterRole "+ref.Name+": "+what)
 			}
 		}
 	}

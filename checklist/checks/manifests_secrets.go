@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -154,15 +155,10 @@ func (m *manifestArea) logsHoldNoSecrets(ctx context.Context) checklist.Finding 
 			if !whole {
 				cutShort = append(cutShort, p.Name)
 			}
-			n := 0
-			for line := range strings.Lines(string(text)) {
-				n++
-				if what := l.find([]byte(line)); what != "" {
-					wrong.add("pod "+p.Name, fmt.Sprintf("line %d of container %s holds %s", n, s.Name, what))
-					break
-				}
+			if what, line := l.where(text); what != "" {
+				wrong.add("pod "+p.Name, fmt.Sprintf("line %d of container %s holds %s", line, s.Name, what))
 			}
-			lines += n
+			lines += bytes.Count(text, []byte("\n"))
 		}
 	}
 	switch {

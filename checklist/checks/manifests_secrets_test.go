@@ -1,30 +1,81 @@
 package checks
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/json"
+	"encoding/pem"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"filippo.io/age"
 	"github.com/nats-io/nkeys"
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kgents/kgents/secrets"
 )
 
-func secretWorlds() []broken {
-	put := func(text string) func(*world) {
-		return func(w *world) { w.ConfigMaps[0].Data["note"] = text }
-	}
+func secretWorlds(t *testing.T) []broken {
+	t.Helper()
 	variable := func(v corev1.EnvVar) func(*world) {
 		return container("kgents-api", func(c *corev1.Container) { c.Env = append(c.Env, v) })
 	}
 	logged := func(text string) func(*world) {
 		return func(w *world) { w.Logs["kgents-sink-5d8f7-1/sink"] += text }
 	}
+	record := func(change func(map[string]map[string]time.Time)) func(*world) {
+		return func(w *world) {
+			ages := map[string]map[string]time.Time{}
+			for _, name := range secrets.Names() {
+				ages[name] = map[string]time.Time{"made": time.Now().Add(-48 * time.Hour)}
+			}
+			if change != nil {
+				change(ages)
+			}
+			text, err := json.Marshal(ages)
+			if err != nil {
+				panic(err)
+			}
+			w.ConfigMaps = slices.DeleteFunc(w.ConfigMaps, func(c corev1.ConfigMap) bool { return strings.HasPrefix(c.Name, secrets.AgesConfigMap) })
+			for name, c := range map[string]corev1.ConfigMap{
+				"now":    {Data: map[string]string{secrets.AgesKey: string(text)}},
+				"before": {Data: map[string]string{secrets.AgesKey: "{}"}},
+			} {
+				c.Name, c.CreationTimestamp = secrets.AgesConfigMap+"-"+name, metav1.NewTime(time.Now())
+				if name == "before" {
+					c.CreationTimestamp = metav1.NewTime(time.Now().Add(-time.Hour))
+				}
+				w.ConfigMaps = append(w.ConfigMaps, c)
+			}
+		}
+	}
 	return []broken{
+		{"secrets-age", "passes", "each within its period; the oldest is 2 days old", record(nil)},
+		{"secrets-age", "fails: a key is too old", "api-key: it was to be rotated", record(func(a map[string]map[string]time.Time) {
+			a["api-key"]["made"] = time.Now().Add(-1500 * 24 * time.Hour)
+		})},
+		{"secrets-age", "fails: a rotation was never finished", "webhook-secret: its rotation isn't finished for 20 days", record(func(a map[string]map[string]time.Time) {
+			a["webhook-secret"]["rotating"] = time.Now().Add(-20*24*time.Hour - time.Minute)
+		})},
+		{"secrets-age", "warns: soon", "to be rotated soon: redis on", record(func(a map[string]map[string]time.Time) {
+			a["redis"]["made"] = time.Now().Add(7*24*time.Hour - periodOf("redis"))
+		})},
+		{"secrets-age", "cannot tell: of one nothing is known", "says nothing of the age of redis", record(func(a map[string]map[string]time.Time) { delete(a, "redis") })},
+		{"secrets-age", "cannot tell: there is no record", "no record of when secrets were made", func(w *world) {
+			record(nil)(w)
+			w.ConfigMaps = w.ConfigMaps[:len(w.ConfigMaps)-2]
+		}},
+		{"secrets-age", "cannot tell: ConfigMaps are denied", "no permission", denied("configmaps")},
 		{"secrets-not-in-configmaps", "passes", "ConfigMaps hold no form of a secret, and none of", nil},
-		{"secrets-not-in-configmaps", "fails: a private key", "note holds a private key", put("-----BEGIN PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg\n")},
+		{"secrets-not-in-configmaps", "fails: a private key", "note holds a private key", func(w *world) { w.ConfigMaps[0].Data["note"] = privateKey(t) }},
 		{"secrets-not-in-configmaps", "fails: a value of a Secret", "holds the value API_KEYS of Secret kgents-api-", func(w *world) {
 			w.ConfigMaps[0].Data["note"] = "key=" + string(w.secret("kgents-api-").Data["API_KEYS"])
 		}},
@@ -58,6 +109,7 @@ func secretWorlds() []broken {
 		{"logs-hold-no-secrets", "fails: a key", "line 3 of container sink holds the value API_KEYS", func(w *world) {
 			logged("key " + string(w.secret("kgents-api-").Data["API_KEYS"]) + "\n")(w)
 		}},
+		{"logs-hold-no-secrets", "fails: a private key in JSON", "line 3 of container sink holds a private key", logged(`{"msg":"` + strings.ReplaceAll(privateKey(t), "\n", `\n`) + `"}` + "\n")},
 		{"logs-hold-no-secrets", "fails: an e-mail address", "holds an e-mail address", logged("customer jane.doe+x@kgents.io paid\n")},
 		{"logs-hold-no-secrets", "passes: an address of an example", "no e-mail address", logged("customer jane@example.com paid\n")},
 		{"logs-hold-no-secrets", "passes: a container has not begun", "in the last hour", func(w *world) {
@@ -70,6 +122,16 @@ func secretWorlds() []broken {
 		}},
 		{"logs-hold-no-secrets", "cannot tell: logs are denied", "no permission to read pods/log", denied("log")},
 	}
+}
+
+// periodOf is how long a secret may be used.
+func periodOf(name string) time.Duration {
+	ages, err := secrets.ReadAges([]byte("{}"))
+	i := slices.IndexFunc(ages, func(a secrets.Age) bool { return a.Name == name })
+	if err != nil || i < 0 {
+		return 0
+	}
+	return ages[i].Period
 }
 
 // elsewhereRows are those whose systems are more, or less, than a cluster.
@@ -111,10 +173,13 @@ func elsewhereRows(t *testing.T) []row {
 		}), "1 tracked file"},
 		{"secrets-not-in-git", "fails: a known key", repository(with("a-known-key-of-ours")), "deploy/notes.txt:2: one of the API's keys"},
 		{"secrets-not-in-git", "fails: a key of an API", repository(with("kg_" + "J7Q2ZKPX4MRT6WBN3YHD5LCVGA")), "an API key"},
-		{"secrets-not-in-git", "fails: a key of Stripe", repository(with("rk_" + "live_51J7q2ZkPx4mRt6WbN3yHd5LcVgA")), "a key of Stripe"},
+		{"secrets-not-in-git", "fails: a key of Stripe", repository(with("rk_" + "live_51J7q2ZkPx4mRt6WbN3yHd5LcVgA")), "a live key of Stripe"},
+		{"secrets-not-in-git", "passes: made up for a test", repository(map[string]string{"a_test.go": "kg_" + "J7Q2ZKPX4MRT6WBN3YHD5LCVGA"}), "1 tracked file"},
+		{"secrets-not-in-git", "fails: a known key in a test", repository(map[string]string{"a_test.go": "a-known-key-of-ours"}), "a_test.go:1: one of the API's keys"},
+		{"secrets-not-in-git", "fails: a live key in a test", repository(map[string]string{"testdata/a": "rk_" + "live_51J7q2ZkPx4mRt6WbN3yHd5LcVgA"}), "testdata/a:1: a live key"},
 		{"secrets-not-in-git", "fails: the seed of an NKey", repository(with(string(seed))), "deploy/notes.txt:2: the seed of an NKey"},
 		{"secrets-not-in-git", "fails: an age identity", repository(with(identity.String())), "an age identity"},
-		{"secrets-not-in-git", "fails: a private key", repository(with("-----BEGIN EC PRIVATE KEY-----\nMIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQg")), "deploy/notes.txt:2: a private key"},
+		{"secrets-not-in-git", "fails: a private key", repository(with(privateKey(t))), "deploy/notes.txt:2: a private key"},
 		{"secrets-not-in-git", "fails: added and not committed", repository(clean, func(t *testing.T, dir string) {
 			write(t, dir, "new.txt", "a-known-key-of-ours")
 			runGit(t, dir, "add", "new.txt")
@@ -136,9 +201,34 @@ func elsewhereRows(t *testing.T) []row {
 			write(t, s.SecretsDir, "api.env", "API_KEYS=another,nobody-knows-this-one\n")
 			return s
 		}, "what is in api.env of kgents secrets"},
+		{"secrets-age", "passes: a directory", func(t *testing.T) *System {
+			dir := t.TempDir()
+			if _, err := secrets.Init(dir, stagingNamespace); err != nil {
+				t.Fatal(err)
+			}
+			return &System{SecretsDir: dir}
+		}, "by the record of the directory"},
+		{"secrets-age", "cannot tell: no directory", func(t *testing.T) *System {
+			return &System{SecretsDir: filepath.Join(t.TempDir(), "none")}
+		}, "there is no directory"},
+		{"secrets-age", "cannot tell: none is named", func(*testing.T) *System { return &System{} }, "no directory of kgents secrets is known"},
 		{"secrets-not-in-git", "cannot tell: no repository", func(t *testing.T) *System { return &System{Repository: t.TempDir()} }, "is no git work tree"},
 		{"secrets-not-in-git", "cannot tell: none is named", func(*testing.T) *System { return &System{} }, "no git repository is known"},
 	}...)
+}
+
+// privateKey is a new one, of nobody.
+func privateKey(t *testing.T) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
 }
 
 func newRepository(t *testing.T, files map[string]string) string {

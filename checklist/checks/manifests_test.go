@@ -1,6 +1,7 @@
 package checks
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -21,11 +22,16 @@ type broken struct {
 
 func manifestRows(t *testing.T) (rows []row) {
 	all := podWorlds()
-	for _, more := range [][]broken{networkWorlds(), workloadWorlds(), rightsWorlds(), secretWorlds(), dashboardWorlds(t)} {
+	for _, more := range [][]broken{networkWorlds(), workloadWorlds(), rightsWorlds(), secretWorlds(t), dashboardWorlds(t)} {
 		all = append(all, more...)
 	}
+	// What is denied, and each check's first row, is by the real client; the other rows
+	// don't pay for it.
 	c := newClusters(t, len(all))
 	for n, b := range all {
+		if b.name != "passes" && !strings.HasPrefix(b.name, "cannot tell") && b.id != "logs-hold-no-secrets" {
+			n = -1
+		}
 		rows = append(rows, row{b.id, b.name, func(t *testing.T) *System { return c.system(t, n, b.change) }, b.evidence})
 	}
 	for id, check := range manifests(&System{}) {
@@ -338,7 +344,7 @@ func rightsWorlds() []broken {
 		{"secrets-unread-by-roles", "fails: a role enters pods", "it may enter pods (pods/exec)", may("create", "pods/exec")},
 		{"secrets-unread-by-roles", "fails: a role makes pods", "it may make deployments", may("patch", "deployments")},
 		{"secrets-unread-by-roles", "fails: a role makes tokens", "it may make tokens", may("create", "serviceaccounts/token")},
-		{"secrets-unread-by-roles", "fails: an account is the cluster's admin", "ClusterRoleBinding too-much: by ClusterRole cluster-admin our pods has a wildcard", admin(rbacv1.Subject{Kind: "ServiceAccount", Name: "kgents-verify", Namespace: stagingNamespace})},
+		{"secrets-unread-by-roles", "fails: an account is the cluster's admin", "ClusterRoleBinding too-much: gives our pods ClusterRole cluster-admin: it has a wildcard", admin(rbacv1.Subject{Kind: "ServiceAccount", Name: "kgents-verify", Namespace: stagingNamespace})},
 		{"secrets-unread-by-roles", "fails: all accounts are", "cluster-admin", admin(rbacv1.Subject{Kind: "Group", Name: "system:serviceaccounts"})},
 		{"secrets-unread-by-roles", "passes: an operator is", "none reads Secrets", admin(rbacv1.Subject{Kind: "User", Name: "alice"})},
 		{"secrets-unread-by-roles", "fails: a role of the cluster in the namespace", "RoleBinding kgents-verify", func(w *world) {

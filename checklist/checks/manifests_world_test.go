@@ -110,7 +110,28 @@ func (w *world) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// pod is a way to change the pods whose names begin so.
+// objects is what a client that may read everything sees.
+func (w *world) objects(t *testing.T) *cluster.Objects {
+	t.Helper()
+	o := &cluster.Objects{Name: stagingNamespace}
+	o.Namespace.Items, o.Nodes.Items, o.Pods.Items = w.Namespaces, w.Nodes, w.Pods
+	o.Deployments.Items, o.StatefulSets.Items, o.CronJobs.Items = w.Deployments, w.StatefulSets, w.CronJobs
+	o.Autoscalers.Items, o.Budgets.Items, o.NetworkPolicies.Items = w.Autoscalers, w.Budgets, w.NetworkPolicies
+	o.Ingresses.Items, o.Services.Items, o.ConfigMaps.Items = w.Ingresses, w.Services, w.ConfigMaps
+	o.Volumes.Items, o.ServiceAccounts.Items = w.Volumes, w.Accounts
+	o.Roles.Items, o.RoleBindings.Items = w.Roles, w.Bindings
+	o.ClusterRoles.Items, o.ClusterRoleBindings.Items = w.ClusterRoles, w.ClusterBindings
+	text, err := json.Marshal(w.Secrets)
+	if err == nil {
+		err = json.Unmarshal(text, &o.Secrets.Items)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return o
+}
+
+// pods is a way to change the pods whose names begin so.
 func (w *world) pods(prefix string, change func(*corev1.Pod)) {
 	for i := range w.Pods {
 		if strings.HasPrefix(w.Pods[i].Name, prefix) {
@@ -179,7 +200,8 @@ func newClusters(t *testing.T, n int) *clusters {
 	return c
 }
 
-// system is the world that is well, with a change, behind context n.
+// system is the world that is well, with a change, behind context n; without a server
+// when that is negative.
 func (c *clusters) system(t *testing.T, n int, change func(*world)) *System {
 	t.Helper()
 	w := &world{}
@@ -188,6 +210,11 @@ func (c *clusters) system(t *testing.T, n int, change func(*world)) *System {
 	}
 	if change != nil {
 		change(w)
+	}
+	if n < 0 {
+		s := &System{Target: "kubernetes", Cluster: &cluster.Client{}}
+		s.objects.Do(func() { s.objects.value = w.objects(t) })
+		return s
 	}
 	name := fmt.Sprintf("w%d", n)
 	c.mu.Lock()

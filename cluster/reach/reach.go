@@ -89,6 +89,14 @@ func IsAbout(p networkingv1.NetworkPolicy, direction networkingv1.PolicyType) bo
 // Selects says whether a selector is for these labels. One that can't be read selects
 // nothing.
 func Selects(s *metav1.LabelSelector, set map[string]string) bool {
+	if s != nil && len(s.MatchExpressions) == 0 { // as most; thousands of ways are tried
+		for key, value := range s.MatchLabels {
+			if got, ok := set[key]; !ok || got != value {
+				return false
+			}
+		}
+		return true
+	}
 	selector, err := metav1.LabelSelectorAsSelector(s)
 	return err == nil && selector.Matches(labels.Set(set))
 }
