@@ -40,10 +40,8 @@ func (l *leaks) learn(what, value string) {
 	}
 	for _, part := range append(strings.Split(value, ","), value) {
 		part = strings.TrimSpace(part)
-		if u, err := url.Parse(part); err == nil && u.User != nil {
-			if password, ok := u.User.Password(); ok {
-				part = password
-			}
+		if u, err := url.Parse(part); err == nil && u.Host != "" {
+			part, _ = u.User.Password() // an address alone is no secret
 		}
 		if len(part) >= shortest && !nkeys.IsValidPublicKey(part) {
 			l.known[part] = what

@@ -84,6 +84,10 @@ func secretWorlds(t *testing.T) []broken {
 			password, _, _ := strings.Cut(strings.TrimPrefix(url, "redis://kgents:"), "@")
 			w.ConfigMaps[0].Data["note"] = "user kgents >" + password
 		}},
+		{"secrets-not-in-configmaps", "passes: an address that is in a Secret too", "hold no form of a secret", func(w *world) {
+			w.secret("kgents-api-").Data["URL"] = []byte("https://backups.example.com/kgents")
+			w.ConfigMaps[0].Data["note"] = "https://backups.example.com/kgents"
+		}},
 		{"secrets-not-in-configmaps", "fails: in bytes", "holds a webhook secret of Stripe", func(w *world) {
 			w.ConfigMaps[0].BinaryData = map[string][]byte{"note": []byte("whsec_" + "J7Q2ZKPX4MRT6WBN3YHD5LCVGA")}
 		}},
