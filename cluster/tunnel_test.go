@@ -238,7 +238,11 @@ const (
 func testbed(t *testing.T) (*apiServer, *cluster.Client) {
 	t.Helper()
 	s := startAPIServer(t)
-	s.objects[pods] = `{"items":[` + readyPod + `]}`
+	// None of the others is to be sent to.
+	s.objects[pods] = `{"items":[` + readyPod + `,
+{"metadata":{"name":"unready"},"status":{"phase":"Running"}},
+{"metadata":{"name":"ending","deletionTimestamp":"2026-01-01T00:00:00Z"},"status":{"phase":"Running","podIP":"10.9.0.1","conditions":[{"type":"Ready","status":"True"}]}},
+{"metadata":{"name":"done"},"status":{"phase":"Succeeded","conditions":[{"type":"Ready","status":"True"}]}}]}`
 	s.objects[services] = `{"items":[` + service + `]}`
 	s.objects[services+"/s"] = service
 	s.objects[services+"/h"] = headless

@@ -338,6 +338,17 @@ func TestConnectOver(t *testing.T) {
 	if other.IsConnected() {
 		t.Error("connected to a server of another name")
 	}
+	remote.Servers = []string{"tls://localhost:4222"} // which means something here too
+	third, err := stream.Connect(remote, "kgents-test", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer third.Close()
+	mu.Lock()
+	if !asked["localhost:4222"] {
+		t.Errorf("a name was looked up here: dialed %v", asked)
+	}
+	mu.Unlock()
 	if text := fmt.Sprintf("%+v", remote); strings.Contains(text, seed) {
 		t.Error("a Remote that is printed shows its key")
 	}
