@@ -34,6 +34,7 @@ var foreign = []string{
 	"cert-manager.io/v1/Certificate",
 	"cert-manager.io/v1/Issuer",
 	"external-secrets.io/v1/ExternalSecret",
+	"external-secrets.io/v1/SecretStore",
 	"monitoring.coreos.com/v1/PodMonitor",
 	"monitoring.coreos.com/v1/PrometheusRule",
 	"monitoring.coreos.com/v1/ServiceMonitor",
