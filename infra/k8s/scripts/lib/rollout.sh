@@ -15,7 +15,7 @@ fail() {
     printf '    %sfailed%s: %s (step %s, %s; after %s s)\n' "$red" "$plain" "$1" "$step_number" "$step_name" "$((SECONDS - step_began))"
     if [ -n "$file" ] && [ -s "$file" ]; then tail -n 20 "$file" | cut -c 1-500 | redact | indent; fi
     [ -z "$selector" ] || diagnose "$selector"
-    printf '    What to do: docs/saas/runbook.md#deploy-failed. Running this again is safe.\n'
+    printf '    What to do: %s. Running this again is safe.\n' "${advice:-docs/saas/runbook.md#deploy-failed}"
   } >&2
   exit 1
 }
