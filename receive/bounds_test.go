@@ -119,9 +119,12 @@ func TestEdgeBoundsRequests(t *testing.T) {
 // TestEdgeReadsNoBodyWithoutASignature: what can't be Stripe's is not read.
 func TestEdgeReadsNoBodyWithoutASignature(t *testing.T) {
 	r := newRig(t, &admitter{}, secret)
-	body := &reads{Reader: strings.NewReader(payment)}
-	wantProblem(t, r.do(httptest.NewRequest(http.MethodPost, hooks, body)), http.StatusBadRequest)
-	if body.n != 0 {
-		t.Errorf("the body was read %d times", body.n)
+	good := signed(payment).Header.Get("Stripe-Signature")
+	for name, header := range map[string]string{"none": "", "no timestamp": "v1=00", "far too long": good + strings.Repeat(",v1="+strings.Repeat("0", 64), 20)} {
+		body := &reads{Reader: strings.NewReader(payment)}
+		wantProblem(t, r.do(with(httptest.NewRequest(http.MethodPost, hooks, body), "Stripe-Signature", header)), http.StatusBadRequest)
+		if body.n != 0 {
+			t.Errorf("%s: the body was read %d times", name, body.n)
+		}
 	}
 }

@@ -26,22 +26,19 @@ func (e *Edge) takeWebhook(l *lease, w http.ResponseWriter, r *http.Request) (in
 			"no webhook secret is set here: set STRIPE_WEBHOOK_SECRET to the endpoint's signing secret"))
 	}
 	signature := r.Header.Get("Stripe-Signature")
+	if err := stripe.CheckHeader(signature); err != nil { // else there is nothing to read a body for
+		return 0, e.failSignature(r, err)
+	}
+	err := l.join(&e.hooks)
 	var body []byte
-	if signature != "" { // else there is nothing to read it for
-		err := l.join(&e.hooks)
-		if err == nil {
-			body, err = l.read(r, MaxWebhookBytes)
-		}
-		if err != nil {
-			return 0, e.failWebhook(r, string(kgents.ErrorCode(err)), "", err)
-		}
+	if err == nil {
+		body, err = l.read(r, MaxWebhookBytes)
+	}
+	if err != nil {
+		return 0, e.failWebhook(r, string(kgents.ErrorCode(err)), "", err)
 	}
 	if err := stripe.Verify(body, signature, e.WebhookSecrets, time.Now()); err != nil {
-		reason := "bad_signature"
-		if s, ok := errors.AsType[*stripe.SignatureError](err); ok {
-			reason = s.Reason
-		}
-		return 0, e.failWebhook(r, reason, "", err)
+		return 0, e.failSignature(r, err)
 	}
 	result, err := stripe.Translate(body)
 	label := "other"
@@ -71,6 +68,14 @@ func (e *Edge) takeWebhook(l *lease, w http.ResponseWriter, r *http.Request) (in
 	e.bridge.process(time.Now())
 	e.Log.DebugContext(r.Context(), "stripe event is durable", "id", result.StripeID, "type", result.StripeType, "fresh", fresh == 1)
 	return answer(w, map[string]any{"received": true, "duplicate": fresh == 0})
+}
+
+func (e *Edge) failSignature(r *http.Request, err error) error {
+	reason := stripe.ReasonWrong
+	if s, ok := errors.AsType[*stripe.SignatureError](err); ok {
+		reason = s.Reason
+	}
+	return e.failWebhook(r, reason, "", err)
 }
 
 func (e *Edge) failWebhook(r *http.Request, reason, id string, err error) error {
