@@ -73,6 +73,9 @@ func (a *serverArea) streamReplicas(ctx context.Context) checklist.Finding {
 		return f
 	}
 	s, err := a.survey(ctx)
+	if err != nil {
+		return blind(err, lookAtNATS)
+	}
 	problems := a.copyProblems(s)
 	for range copiesAgain {
 		if len(problems) == 0 || len(a.NATSSystem.Servers) == 0 || !pause(ctx, time.Second) {
