@@ -193,3 +193,58 @@ func TestLoadNATS(t *testing.T) {
 		}
 	}
 }
+
+// Every command of the document runs, made short and small.
+func TestLoadDocument(t *testing.T) {
+	b, err := os.ReadFile("../docs/saas/load-testing.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := up(t, t.TempDir())
+	dir := t.TempDir()
+	for name, secret := range map[string]string{"key": apiKey, "secret": webhookSecret} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(secret), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Thresholds are for a machine that is not busy with tests.
+	lenient := regexp.MustCompile(`it (holds|does not hold)|"ok": (true|false)`)
+	var all sync.WaitGroup
+	ran := 0
+	for _, block := range regexp.MustCompile("(?s)```sh\n(.*?)```").FindAllStringSubmatch(string(b), -1) {
+		for line := range strings.Lines(block[1]) {
+			line = strings.TrimSpace(line)
+			switch {
+			case strings.HasPrefix(line, "kgents load run"):
+				line = strings.Replace(line, "load run", "load run --scale 0.1 --duration 1s", 1)
+				line = strings.Replace(line, " --scale 0.5 --duration 20s", "", 1)
+				line = strings.Replace(line, "redelivery-storm --local", "burst --local", 1) // TestLoadProfiles waits for its redeliveries
+			case strings.HasPrefix(line, "kgents load nats"):
+				line += " --duration 100ms --max-mb 64 --dir ."
+			}
+			ran++
+			execute := func() {
+				cmd := exec.Command("sh", "-c", line)
+				cmd.Dir, cmd.Env = dir, environ("KGENTS_URL="+p.url, "PATH="+filepath.Dir(binary)+":"+os.Getenv("PATH"))
+				out, err := cmd.CombinedOutput()
+				if err != nil && !lenient.Match(out) {
+					t.Errorf("%s: %v\n%s", line, err, out)
+				}
+			}
+			if strings.HasPrefix(line, "kgents load show") {
+				execute() // what comes later uses its file
+			} else {
+				all.Go(execute) // they mostly wait
+			}
+		}
+	}
+	all.Wait()
+	if ran < 10 {
+		t.Errorf("only %d commands found", ran)
+	}
+	for _, name := range []string{"mine.yaml", "storm.html"} {
+		if _, err := os.Stat(filepath.Join(dir, name)); err != nil {
+			t.Error(err)
+		}
+	}
+}
