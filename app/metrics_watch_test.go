@@ -86,6 +86,7 @@ func TestJetStreamMetrics(t *testing.T) {
 		`kgents_deadletters_oldest_age_seconds`:                is(0),
 		`kgents_deadletters_newest_age_seconds`:                nil,
 		`kgents_backup_last_success_timestamp_seconds`:         is(0),
+		`kgents_backup_last_drill_timestamp_seconds`:           is(0),
 		`kgents_certificate_expiry_timestamp_seconds`:          nil,
 	})
 
@@ -110,6 +111,9 @@ func TestJetStreamMetrics(t *testing.T) {
 	if err := backup.Note(t.Context(), js, stream.Config{Name: "kgent-events", Replicas: 1}, backup.Manifest{Began: noted}); err != nil {
 		t.Fatal(err)
 	}
+	if err := backup.NoteDrill(t.Context(), js, stream.Config{Name: "kgent-events", Replicas: 1}, backup.DrillReport{At: noted.Add(time.Minute)}); err != nil {
+		t.Fatal(err)
+	}
 	sink.holds(t, "a canary was metered", map[string]func(float64) bool{`kgents_canary_last_metered_timestamp_seconds`: above(began)})
 	for _, p := range []*program{api, sink} {
 		p.holds(t, "the state with a dead letter and a backup", map[string]func(float64) bool{
@@ -121,6 +125,7 @@ func TestJetStreamMetrics(t *testing.T) {
 			`kgents_nats_consumer_redelivered_messages`:    is(0),
 			`kgents_backlog_messages`:                      is(0),
 			`kgents_backup_last_success_timestamp_seconds`: is(float64(noted.Unix())),
+			`kgents_backup_last_drill_timestamp_seconds`:   is(float64(noted.Unix()) + 60),
 		})
 	}
 
@@ -136,6 +141,7 @@ func TestJetStreamMetrics(t *testing.T) {
 		`kgents_deadletters_waiting`:                           nil,
 		`kgents_deadletters_newest_age_seconds`:                nil,
 		`kgents_backup_last_success_timestamp_seconds`:         is(float64(noted.Unix())),
+		`kgents_backup_last_drill_timestamp_seconds`:           is(float64(noted.Unix()) + 60),
 	})
 }
 

@@ -42,6 +42,8 @@ type jetstreamWatch struct {
 	limited bool      // limit is known
 	backup  time.Time
 	noted   bool // backup is known
+	drill   time.Time
+	drilled bool // drill is known
 }
 
 // lookedAt is a stream. Info is nil while the servers don't say.
@@ -88,13 +90,16 @@ func (w *jetstreamWatch) deadKnown() bool {
 }
 
 func (w *jetstreamWatch) lookAtBackup(ctx context.Context) {
-	at, err := backup.Last(ctx, w.app.js, w.app.streams)
-	if err != nil {
-		return
-	}
+	at, noBackup := backup.Last(ctx, w.app.js, w.app.streams)
+	drill, noDrill := backup.LastDrill(ctx, w.app.js, w.app.streams)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.backup, w.noted = at, true
+	if noBackup == nil {
+		w.backup, w.noted = at, true
+	}
+	if noDrill == nil {
+		w.drill, w.drilled = drill.At, true
+	}
 }
 
 // lookAtLimit asks for the account's limit in the first look and in every
@@ -151,13 +156,15 @@ var (
 
 	lastBackup = prometheus.NewDesc("kgents_backup_last_success_timestamp_seconds",
 		"The moment that the last 'kgents stream backup' of these servers holds; 0 if there never was one. It stays while the servers are away, and is absent before they have answered once. Use the maximum.", nil, nil)
+	lastDrill = prometheus.NewDesc("kgents_backup_last_drill_timestamp_seconds",
+		"When the last 'kgents stream drill' ended that restored a backup and found it well; 0 if there never was one. It stays while the servers are away, and is absent before they have answered once. Use the maximum.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
 func (w *jetstreamWatch) Describe(out chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		streamLeader, streamBytes, streamLimit, streamMessages, streamFirst, streamLast, streamReplicas, streamCurrent,
-		sinkPending, sinkAckPending, sinkRedelivered, deadWaiting, deadOldest, deadNewest, lastBackup,
+		sinkPending, sinkAckPending, sinkRedelivered, deadWaiting, deadOldest, deadNewest, lastBackup, lastDrill,
 	} {
 		out <- d
 	}
@@ -203,6 +210,9 @@ func (w *jetstreamWatch) Collect(out chan<- prometheus.Metric) {
 	}
 	if w.noted {
 		gauge(lastBackup, timestamp(w.backup))
+	}
+	if w.drilled {
+		gauge(lastDrill, timestamp(w.drill))
 	}
 }
 
