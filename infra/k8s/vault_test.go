@@ -135,6 +135,10 @@ func TestVault(t *testing.T) {
 		t.Fatalf("the policy allows %q", rules)
 	}
 	allowed := strings.TrimSuffix(rules[0][1], "*")
+	page, err := os.ReadFile("../../docs/saas/secrets.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	all := foreignObjects[externalSecret](t, r, "ExternalSecret")
 	if len(all) < 10 {
 		t.Errorf("only %d Secrets come from the vault", len(all))
@@ -146,6 +150,10 @@ func TestVault(t *testing.T) {
 		for _, d := range e.Spec.Data {
 			if !strings.HasPrefix(vault.Path+"/data/"+d.RemoteRef.Key, allowed) || d.RemoteRef.Property == "" || d.SecretKey == "" {
 				t.Errorf("%s: %+v is not in what the policy allows, %s", e.Spec.Target.Name, d, allowed)
+			}
+			puts := regexp.MustCompile(`(?s)vault kv put -mount=secret ` + d.RemoteRef.Key + ` [^\n]*(?:\\\n[^\n]*)*\b` + d.RemoteRef.Property + `=`)
+			if !puts.Match(page) {
+				t.Errorf("secrets.md doesn't put %s into %s", d.RemoteRef.Property, d.RemoteRef.Key)
 			}
 		}
 	}
