@@ -52,7 +52,7 @@ func TestSecurityHeaders(t *testing.T) {
 		"/", "/nowhere", "/health", "/health/saas", "/livez", "/readyz", "/metrics",
 		"/webhooks/stripe", "/webhooks/stripe/health",
 		"/api/v1/events", "/api/v1/meters", "/api/v1/meters/town_interactions", "/api/v1/meters/town_interactions/query",
-		"/api/v1/deadletters", "/api/v1/deadletters/1", "/api/v1/deadletters/1/replay", "/api/v1/reconcile",
+		"/api/v1/deadletters", "/api/v1/deadletters/1", "/api/v1/deadletters/1/replay", "/api/v1/reconcile", "/api/v1/system",
 		"//api/v1/events", "/api/../metrics", // which the mux answers with a redirect
 	}
 	for _, test := range []struct {
