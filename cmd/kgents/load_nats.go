@@ -77,6 +77,7 @@ func (f *natsFlags) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	machine := load.ReadEnvironment() // its load average is that from before ours
 	js, where, closeAll, err := f.open(cmd.Context(), &c)
 	if err != nil {
 		return err
@@ -111,11 +112,11 @@ func (f *natsFlags) run(cmd *cobra.Command) error {
 			Where       string            `json:"where"`
 			Environment load.Environment  `json:"environment"`
 			Results     []load.NATSResult `json:"results"`
-		}{where, load.ReadEnvironment(), results})
+		}{where, machine, results})
 	case "markdown":
-		markdownNATS(w, where, results)
+		markdownNATS(w, where, machine, results)
 	default:
-		printNATS(w, where, results)
+		printNATS(w, where, machine, results)
 	}
 	return nil
 }
@@ -149,7 +150,7 @@ func natsRow(r load.NATSResult) []string {
 		term.Duration(r.Ack.P50), term.Duration(r.Ack.P99), term.Duration(r.Ack.P999), term.Duration(r.Ack.Max)}
 }
 
-func printNATS(w io.Writer, where string, results []load.NATSResult) {
+func printNATS(w io.Writer, where string, e load.Environment, results []load.NATSResult) {
 	s := term.StyleFor(w)
 	var rows [][]string
 	for _, r := range results {
@@ -162,14 +163,12 @@ func printNATS(w io.Writer, where string, results []load.NATSResult) {
 			fmt.Fprintf(w, "%s  %s messages of %s bytes were not acknowledged: %s\n", s.Bad("✗"), term.Number(float64(r.Failed)), term.Number(float64(r.Size)), printable(r.Reason))
 		}
 	}
-	e := load.ReadEnvironment()
-	fmt.Fprintf(w, "Measured against %s, from %s with %d CPUs, load average %s.\n", where, e.System, e.CPUs, e.Load)
+	fmt.Fprintf(w, "Measured against %s, from %s with %d CPUs, load average %s before.\n", where, e.System, e.CPUs, e.Load)
 }
 
 // markdownNATS is the table as docs/benchmarks.md has it.
-func markdownNATS(w io.Writer, where string, results []load.NATSResult) {
-	e := load.ReadEnvironment()
-	fmt.Fprintf(w, "Measured on %s against %s, from %s with %d CPUs (%s); load average %s.\n\n", time.Now().UTC().Format(time.DateOnly), where, e.System, e.CPUs, e.CPU, e.Load)
+func markdownNATS(w io.Writer, where string, e load.Environment, results []load.NATSResult) {
+	fmt.Fprintf(w, "Measured on %s against %s, from %s with %d CPUs (%s); load average before the run %s.\n\n", time.Now().UTC().Format(time.DateOnly), where, e.System, e.CPUs, e.CPU, e.Load)
 	fmt.Fprintln(w, "| bytes | copies | publishers × under way | messages/s | MB/s | ack p50 | p99 | p99.9 | longest | not acknowledged |")
 	fmt.Fprintln(w, "|---|---|---|---|---|---|---|---|---|---|")
 	for _, r := range results {
