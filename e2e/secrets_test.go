@@ -199,6 +199,7 @@ func exercise(t *testing.T, url string) {
 			t.Fatal(err)
 		}
 		req.Header.Set("Stripe-Signature", signed.Header)
+		claim(req)
 		do(t, req)
 	}
 	for _, typ := range []string{"invoice.paid", "customer.subscription.created", "plan.created", payload} {
@@ -248,13 +249,18 @@ func send(t *testing.T, method, url, key, contentType, body string) (int, string
 	}
 	req.Header.Set("Authorization", "Bearer "+key)
 	req.Header.Set("Content-Type", contentType)
+	claim(req)
+	return do(t, req)
+}
+
+// claim fills the headers that are often logged, or passed on.
+func claim(req *http.Request) {
 	req.Header.Set("User-Agent", payload)
 	req.Header.Set("X-Forwarded-For", payload)
 	req.Header.Set("Traceparent", "00-"+payload)
 	req.Header.Set("Tracestate", payload)
 	req.Header.Set("Baggage", payload+"=1")
 	req.Header.Set("Referer", payload)
-	return do(t, req)
 }
 
 // do sends a request. An answer may say to a caller what it sent, but no secret.
