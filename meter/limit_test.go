@@ -373,3 +373,21 @@ func TestThrottlingIsSeen(t *testing.T) {
 		})
 	}
 }
+
+// The meter may have counted a request whose answer was lost.
+func TestLostAnswersCount(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &answers{next: func(n int, _ *http.Request) (int, map[string]string) {
+			if n == 1 || n == 2 {
+				return 0, nil
+			}
+			return http.StatusNoContent, map[string]string{"X-RateLimit-Limit": "3", "X-RateLimit-Remaining": "2", "X-RateLimit-Reset": "60"}
+		}}
+		c := over(t, m)
+		start := time.Now()
+		sendAll(c, 1, 4)
+		if before, after := m.times[2].Sub(start), m.times[3].Sub(start); before > 0 || after != time.Minute {
+			t.Errorf("the third of three requests went after %v, the fourth after %v; want 0 and a minute", before, after)
+		}
+	})
+}
