@@ -68,6 +68,9 @@ func TestDisasters(t *testing.T) {
 	if *disasterTable == "" {
 		return
 	}
+	if !*keep {
+		(&cluster{T: t}).deploy()
+	}
 	var b strings.Builder
 	fmt.Fprintln(&b, "| lost, under load | not taken for | whole again after | acknowledged | counted | lost | doubled |")
 	fmt.Fprintln(&b, "|---|---|---|---|---|---|---|")
