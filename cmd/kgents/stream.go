@@ -147,7 +147,7 @@ the identity; what is in it only with BACKUP_IDENTITY.`,
 func newStreamRestoreCommand() *cobra.Command {
 	var (
 		output, from string
-		behind       bool
+		how          backup.How
 	)
 	cmd := &cobra.Command{
 		Use:   "restore DIR | NAME | latest",
@@ -162,14 +162,18 @@ With --append the streams may hold messages, such as what came in after the loss
 is restored comes behind them.
 
 The meter then gets everything again and counts each event once, by its source and
-id. A remote OpenMeter must deduplicate as far back as the backup goes.`,
+id. A remote OpenMeter must deduplicate as far back as the backup goes. It forgets after
+a day by default: use --metered with such a one that is not lost itself. The sink then
+begins behind what was metered when the backup was made, and behind all of a backup that
+is older than 20 hours; reconciliation sends what the meter lacks.`,
 		Example: `  kgents stream restore /backups/2026-11-30 --data ./new
   NATS_SERVERS=nats://nats:4222 kgents stream restore latest --from s3://backups/kgents`,
 		Args: oneBackup,
 	}
 	s := addStreamFlags(cmd, &output)
 	addStoreFlag(cmd, "from", &from)
-	cmd.Flags().BoolVar(&behind, "append", false, "put it behind what the streams hold")
+	cmd.Flags().BoolVar(&how.Behind, "append", false, "put it behind what the streams hold")
+	cmd.Flags().BoolVar(&how.Metered, "metered", false, "don't send the meter what it had when the backup was made")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		// Before a data directory is made for it.
 		c, source, err := s.source(cmd, output, from, args[0])
@@ -184,13 +188,9 @@ id. A remote OpenMeter must deduplicate as far back as the backup goes.`,
 				return err
 			}
 		}
-		restore := backup.Restore
-		if behind {
-			restore = backup.Append
-		}
 		return s.open(cmd, app.Operator, output, true, func(_ config.Config, o app.Offline) error {
 			r, err := withBar("restoring ", func(p backup.Progress) (backup.Restored, error) {
-				return restore(cmd.Context(), o.JetStream, o.Streams, source, p)
+				return backup.Restore(cmd.Context(), o.JetStream, o.Streams, source, how, p)
 			})
 			if err != nil {
 				return err
@@ -354,7 +354,16 @@ func printRestored(w io.Writer, output string, r backup.Restored) error {
 		}
 	}
 	if r.Same {
-		fmt.Fprintf(w, "%s  restored; the meter gets all of it again and counts each event once\n", s.Good("✓"))
+		again := "the meter gets all of it again and counts each event once"
+		for _, st := range r.Streams {
+			if st.Metered > 0 {
+				again = fmt.Sprintf("the meter had %s of the messages and gets the rest again", term.Number(float64(st.Metered)))
+			}
+			if st.Moved > 0 {
+				again += fmt.Sprintf(", with %s that were there and not finished", term.Number(float64(st.Moved)))
+			}
+		}
+		fmt.Fprintf(w, "%s  restored; %s\n", s.Good("✓"), again)
 		return nil
 	}
 	fmt.Fprintf(w, "%s  what is in the streams is not what is in the backup: delete them and try again\n", s.Bad("✗"))

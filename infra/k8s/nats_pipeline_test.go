@@ -295,7 +295,7 @@ func operatorCopies(t *testing.T, nats *natsServers, suffix string) {
 	}
 	lost := oneNATS(t)
 	to := open(lost, "operator", app.Operator)
-	restored, err := backup.Restore(t.Context(), to.JetStream, to.Streams, backup.Dir(dir), nil)
+	restored, err := backup.Restore(t.Context(), to.JetStream, to.Streams, backup.Dir(dir), backup.How{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

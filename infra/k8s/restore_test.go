@@ -144,7 +144,11 @@ func TestRestoreJob(t *testing.T) {
 			c := restoring(t)
 			text := drillJob(t, overlay)
 			c.write(filepath.Join(c.fake, "drill.yaml"), text)
-			if code, out, stderr := c.restore("", "--yes", "--backup", "20261130T120700.123Z-0a1b2c3d"); code != 0 {
+			args, wants := []string{"--yes", "--backup", "20261130T120700.123Z-0a1b2c3d"}, []string{"stream", "restore", "20261130T120700.123Z-0a1b2c3d", "--append", "--metered"}
+			if overlay == "staging" {
+				args, wants = append(args, "--meter-lost"), wants[:4]
+			}
+			if code, out, stderr := c.restore("", args...); code != 0 {
 				t.Fatalf("code %d\n%s%s", code, out, stderr)
 			}
 			var want batchv1.Job
@@ -153,7 +157,7 @@ func TestRestoreJob(t *testing.T) {
 			}
 			got := c.created(t)
 			container := &got.Spec.Template.Spec.Containers[0]
-			if diff := cmp.Diff([]string{"stream", "restore", "20261130T120700.123Z-0a1b2c3d", "--append"}, container.Args); diff != "" {
+			if diff := cmp.Diff(wants, container.Args); diff != "" {
 				t.Error(diff)
 			}
 			var secrets []string

@@ -117,9 +117,11 @@ func play(t *testing.T, commands string) (calls [][]string) {
 			t.Fatal(err)
 		}
 	}
-	if err := os.Symlink(workspace(t), filepath.Join(root, "infra/k8s")); err != nil {
+	space := workspace(t)
+	if err := os.Symlink(space, filepath.Join(root, "infra/k8s")); err != nil {
 		t.Fatal(err)
 	}
+	playScripts(t, filepath.Join(space, "scripts"))
 	for _, tool := range []string{"sed", "date", "mktemp"} {
 		path, err := exec.LookPath(tool)
 		if err != nil {
@@ -158,6 +160,28 @@ func play(t *testing.T, commands string) (calls [][]string) {
 		calls = append(calls, strings.Split(strings.TrimSuffix(string(b), "\x00"), "\x00"))
 	}
 	return calls
+}
+
+// playScripts makes scripts that do nothing, by the names of ours: what they take and do
+// is held by tests of their own.
+func playScripts(t *testing.T, dir string) {
+	t.Helper()
+	names, err := filepath.Glob("scripts/*.sh")
+	if err == nil {
+		err = os.MkdirAll(dir, 0o700)
+	}
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	bash, err := exec.LookPath("bash")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range names {
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(name)), []byte("#!"+bash+"\n"), 0o700); err != nil { //nolint:gosec // it must be executable
+			t.Fatal(err)
+		}
+	}
 }
 
 const namespaceWord = "the-namespace"

@@ -12,8 +12,9 @@
 // A restored message is a new one to its stream: it has a new sequence, a new time
 // of storing, and no sink has acknowledged it. So everything in the stream is
 // delivered to the meter again after a restore, and counts once, because the meter
-// knows each event by its identity (source and id). A remote OpenMeter must
-// deduplicate as far back as the backup goes.
+// knows each event by its identity (source and id). A remote OpenMeter must then
+// deduplicate as far back as the backup goes. One that remembers for a day, as is its
+// default, would count the rest twice: How.Metered is for it.
 //
 // When NATS goes away, Write and Restore fail after about half a minute. What a
 // failed Write leaves has no manifest, and Verify says so. What a failed Restore
@@ -75,6 +76,10 @@ type Stream struct {
 	Last   uint64    `json:"last_sequence"`
 	Oldest time.Time `json:"oldest,omitzero"`
 	Newest time.Time `json:"newest,omitzero"`
+
+	// Metered is the sequence up to which the sinks had finished everything when the
+	// backup began: each event was in the meter, or a dead letter. 0 without a sink.
+	Metered uint64 `json:"metered_sequence,omitempty"`
 
 	// Config is the stream's, as the server had it. It is for people: a restore
 	// makes its streams with stream.Ensure.

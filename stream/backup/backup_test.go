@@ -260,7 +260,7 @@ func TestDamage(t *testing.T) {
 			if r.Sound || !strings.Contains(said, test.said) {
 				t.Errorf("Verify found %q, want %q", said, test.said)
 			}
-			_, err = Restore(t.Context(), to.js, to.config, Dir(dir), nil)
+			_, err = Restore(t.Context(), to.js, to.config, Dir(dir), How{}, nil)
 			if kgents.ErrorCode(err) != kgents.CodeInvalid || !strings.Contains(err.Error(), test.said) {
 				t.Errorf("Restore said %v, want %q", err, test.said)
 			}
@@ -323,7 +323,7 @@ func TestInterrupted(t *testing.T) {
 		if _, err := Verify(t.Context(), Dir(dir), nil); err == nil || !strings.Contains(err.Error(), "interrupted") {
 			t.Errorf("Verify said %v", err)
 		}
-		if _, err := Restore(t.Context(), b.js, b.config, Dir(dir), nil); err == nil || !strings.Contains(err.Error(), "interrupted") {
+		if _, err := Restore(t.Context(), b.js, b.config, Dir(dir), How{}, nil); err == nil || !strings.Contains(err.Error(), "interrupted") {
 			t.Errorf("Restore said %v", err)
 		}
 		if _, err := Write(t.Context(), b.js, b.config, dir, nil); kgents.ErrorCode(err) != kgents.CodeConflict {
@@ -356,7 +356,7 @@ func TestRefusedTargets(t *testing.T) {
 				n = 1
 				to.publish(test.fill)
 			}
-			_, err := Restore(t.Context(), to.js, to.config, Dir(dir), nil)
+			_, err := Restore(t.Context(), to.js, to.config, Dir(dir), How{}, nil)
 			if kgents.ErrorCode(err) != kgents.CodeConflict || !strings.Contains(err.Error(), test.said) {
 				t.Errorf("Restore said %v, want %q", err, test.said)
 			}
@@ -379,7 +379,7 @@ func TestIntruder(t *testing.T) {
 	dir := t.TempDir()
 	b.backup(dir)
 	to := newBed(t)
-	_, err := Restore(t.Context(), to.js, to.config, Dir(dir), func(done, _ uint64) {
+	_, err := Restore(t.Context(), to.js, to.config, Dir(dir), How{}, func(done, _ uint64) {
 		if done == 700 { // a hundred are stored
 			to.publish(batch("intruder", 1))
 		}
@@ -431,7 +431,7 @@ func TestAppend(t *testing.T) {
 	to.publish(batch("after the loss", 1), batch("19", 1))
 	want := append(to.all("events"), b.all("events")[:19]...) // the last is there already
 	for range 2 {
-		r, err := Append(t.Context(), to.js, to.config, Dir(dir), nil)
+		r, err := Restore(t.Context(), to.js, to.config, Dir(dir), How{Behind: true}, nil)
 		if err != nil || !r.Same || r.Streams[1].Stored+r.Streams[1].Repeated != 20 {
 			t.Fatalf("%v, %+v", err, r)
 		}

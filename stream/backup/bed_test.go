@@ -115,7 +115,7 @@ func (b *bed) backup(dir string) Manifest {
 
 func (b *bed) restore(dir string) Restored {
 	b.Helper()
-	r, err := Restore(b.Context(), b.js, b.config, Dir(dir), nil)
+	r, err := Restore(b.Context(), b.js, b.config, Dir(dir), How{}, nil)
 	if err != nil {
 		b.Fatal(err)
 	}

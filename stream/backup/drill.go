@@ -76,7 +76,7 @@ func Drill(ctx context.Context, from Source, scratch string, progress Progress) 
 	}
 	// A restore tells three steps a message; counting is a fourth.
 	total := 4 * m.Messages()
-	restored, err := Restore(ctx, js, stream.Config{Name: m.Streams[1].Name, Replicas: 1}, from, func(done, _ uint64) { progress.tell(done, total) })
+	restored, err := Restore(ctx, js, stream.Config{Name: m.Streams[1].Name, Replicas: 1}, from, How{}, func(done, _ uint64) { progress.tell(done, total) })
 	if err != nil {
 		return r, err
 	}

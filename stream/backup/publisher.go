@@ -33,7 +33,8 @@ const (
 type publisher struct {
 	js     jetstream.JetStream
 	target jetstream.Stream
-	next   uint64    // the sequence of the next message that is stored
+	first  uint64    // the sequence of the first message that is stored
+	next   uint64    // the sequence of the next
 	sum    hash.Hash // over what was stored, in its order
 	out    RestoredStream
 	step   func()
@@ -41,6 +42,9 @@ type publisher struct {
 	window []*nats.Msg
 	bytes  int
 	ids    map[string]bool // in the window
+
+	metered uint64 // up to which sequence of the stream that was copied
+	passed  uint64 // the first sequence after those, 0 as long as there is none
 }
 
 // conditions are headers that name a place in the stream that was copied.
@@ -49,6 +53,12 @@ var conditions = []string{
 }
 
 func (p *publisher) add(ctx context.Context, m message) error {
+	if m.sequence > p.metered && p.passed == 0 {
+		if err := p.flush(ctx); err != nil {
+			return err
+		}
+		p.passed = p.next
+	}
 	msg := &nats.Msg{Subject: m.subject, Header: m.header, Data: bytes.Clone(m.data)}
 	dropped := false
 	for _, name := range conditions {

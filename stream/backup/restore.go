@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -45,30 +46,42 @@ type RestoredStream struct {
 	// old stream. They are stored without it.
 	Unconditional uint64 `json:"unconditional,omitempty"`
 
+	// Metered are not delivered to the sink, which How asked for. Moved were there
+	// before and not finished: they are now behind what was restored, too.
+	Metered uint64 `json:"metered,omitempty"`
+	Moved   uint64 `json:"moved,omitempty"`
+
 	Difference string `json:"difference,omitempty"` // what reading back found
 }
 
+// How says what a Restore may assume of its target and of the meter.
+type How struct {
+	// Behind lets the streams hold messages, as those that came after a loss: the
+	// backup's come behind them. What is in both is there twice, and counts once. So
+	// such a Restore may be repeated after an error.
+	Behind bool
+
+	// Metered keeps from the sink what the meter has already: of a backup that is
+	// younger than MeterRemembers, what the sinks had finished when it began; of an
+	// older one all, since what was metered after it began may be forgotten, too.
+	// Reconciliation finds what the meter lacks all the same, and sends only that.
+	Metered bool
+}
+
+// MeterRemembers is how far back a meter is trusted to know an event again:
+// OpenMeter's default is 24 hours, less what a restore and the sink may take.
+const MeterRemembers = 20 * time.Hour
+
 // Restore publishes a backup into the streams of c, which must be empty or not
-// there; it makes them with stream.Ensure. No api and no sink may run on them
-// until it has returned: what they store would stand between, and Restore fails
-// when it meets that. Every message is then delivered to the meter again, and
-// counts once by its identity. The age of a message, after which its stream drops
-// it, begins anew.
+// there unless How says else; it makes them with stream.Ensure. No api and no sink may
+// run on them until it has returned: what they store would stand between, and Restore
+// fails when it meets that. Unless How says else, every message is then delivered to
+// the meter again, and counts once by its identity. The age of a message, after which
+// its stream drops it, begins anew.
 //
 // After an error the target holds a part of the backup. A difference that reading
 // back finds is no error: it is in the answer.
-func Restore(ctx context.Context, js jetstream.JetStream, c stream.Config, from Source, progress Progress) (Restored, error) {
-	return restore(ctx, js, c, from, false, progress)
-}
-
-// Append is Restore into streams that may hold messages, as those that came after a
-// loss: the backup's come behind them. What is in both is there twice, and counts once.
-// So it may be repeated after an error.
-func Append(ctx context.Context, js jetstream.JetStream, c stream.Config, from Source, progress Progress) (Restored, error) {
-	return restore(ctx, js, c, from, true, progress)
-}
-
-func restore(ctx context.Context, js jetstream.JetStream, c stream.Config, from Source, behind bool, progress Progress) (Restored, error) {
+func Restore(ctx context.Context, js jetstream.JetStream, c stream.Config, from Source, how How, progress Progress) (Restored, error) {
 	r := Restored{Dir: from.String(), Same: true}
 	// Each message is verified, published and read back.
 	found, err := Verify(ctx, from, func(done, total uint64) { progress.tell(done, 3*total) })
@@ -91,7 +104,7 @@ func restore(ctx context.Context, js jetstream.JetStream, c stream.Config, from 
 		return r, kgents.Errorf(kgents.CodeConflict, "the backup is of the stream %s, not of %s: set NATS_STREAM_NAME to %[1]s", name, c.Name)
 	}
 	for _, s := range m.Streams {
-		if behind {
+		if how.Behind {
 			break
 		}
 		if err := empty(ctx, js, s.Name); err != nil {
@@ -106,15 +119,19 @@ func restore(ctx context.Context, js jetstream.JetStream, c stream.Config, from 
 	total, done := 3*m.Messages(), m.Messages()
 	step := func() { done++; progress.tell(min(done, total), total) }
 	for i, s := range m.Streams {
-		out, err := restoreStream(ctx, js, targets[i], from, s, step)
-		if err != nil && behind {
+		p, err := restoreStream(ctx, js, targets[i], from, s, step)
+		if err == nil && how.Metered && targets[i] == streams.Events {
+			old := time.Since(m.Began) > MeterRemembers
+			err = p.position(ctx, streams, old)
+		}
+		if err != nil && how.Behind {
 			return r, fmt.Errorf("restore of stream %s: %w; a part of it is there: try again", s.Name, err)
 		}
 		if err != nil {
 			return r, fmt.Errorf("restore of stream %s: %w; a part of it is there: before you try again, delete the streams %s and %s, or the embedded server's directory", s.Name, err, c.Name, c.DeadName())
 		}
-		r.Streams = append(r.Streams, out)
-		r.Same = r.Same && out.Difference == ""
+		r.Streams = append(r.Streams, p.out)
+		r.Same = r.Same && p.out.Difference == ""
 	}
 	return r, nil
 }
@@ -134,24 +151,24 @@ func empty(ctx context.Context, js jetstream.JetStream, name string) error {
 	return nil
 }
 
-func restoreStream(ctx context.Context, js jetstream.JetStream, target jetstream.Stream, from Source, s Stream, step func()) (RestoredStream, error) {
+func restoreStream(ctx context.Context, js jetstream.JetStream, target jetstream.Stream, from Source, s Stream, step func()) (*publisher, error) {
 	info, err := target.Info(ctx)
 	if err != nil {
-		return RestoredStream{}, err
+		return nil, err
 	}
 	p := &publisher{
-		js: js, target: target, next: info.State.LastSeq + 1, sum: sha256.New(), step: step,
-		out: RestoredStream{Name: s.Name, Messages: s.Messages},
+		js: js, target: target, first: info.State.LastSeq + 1, next: info.State.LastSeq + 1, sum: sha256.New(), step: step,
+		out: RestoredStream{Name: s.Name, Messages: s.Messages}, metered: s.Metered,
 	}
 	for _, seg := range s.Segments {
 		if err := seg.read(ctx, from, func(m message) error { return p.add(ctx, m) }); err != nil {
-			return p.out, fmt.Errorf("%s: %w", seg.File, err)
+			return p, fmt.Errorf("%s: %w", seg.File, err)
 		}
 	}
 	if err := p.flush(ctx); err != nil {
-		return p.out, err
+		return p, err
 	}
-	return p.out, p.compare(ctx, info.State.LastSeq+1)
+	return p, p.compare(ctx, p.first)
 }
 
 // compare reads back what is in the target.

@@ -125,7 +125,7 @@ func TestStoreThereAndBack(t *testing.T) {
 					t.Errorf("manifest (-saved +read):\n%s", d)
 				}
 				target, _ := streamtest.Start(t)
-				restored, err := backup.Restore(t.Context(), target, streams, source, nil)
+				restored, err := backup.Restore(t.Context(), target, streams, source, backup.How{}, nil)
 				if err != nil || !restored.Same || restored.Streams[1].Stored != 100 {
 					t.Errorf("restore: %v, %+v", err, restored)
 				}
@@ -185,7 +185,7 @@ func TestSealed(t *testing.T) {
 		"another identity": {others, "BACKUP_IDENTITY is of another key"},
 	} {
 		target, _ := streamtest.Start(t)
-		_, restored := backup.Restore(t.Context(), target, streams, source(test.ids), nil)
+		_, restored := backup.Restore(t.Context(), target, streams, source(test.ids), backup.How{}, nil)
 		_, drilled := backup.Drill(t.Context(), source(test.ids), t.TempDir(), nil)
 		for _, err := range []error{restored, drilled} {
 			if kgents.ErrorCode(err) != kgents.CodeMisconfig || !strings.Contains(err.Error(), test.said) || !strings.Contains(err.Error(), m.Recipients[0]) {
@@ -318,7 +318,7 @@ func TestSealedDamage(t *testing.T) {
 					t.Errorf("with identity: %t: Verify found %q, want %q", !ids.None(), said, test.said)
 				}
 			}
-			_, err = backup.Restore(t.Context(), target, streams, backup.Source{Store: s, Name: id, Identities: with}, nil)
+			_, err = backup.Restore(t.Context(), target, streams, backup.Source{Store: s, Name: id, Identities: with}, backup.How{}, nil)
 			if kgents.ErrorCode(err) != kgents.CodeInvalid || !strings.Contains(err.Error(), test.said) {
 				t.Errorf("Restore said %v, want %q", err, test.said)
 			}

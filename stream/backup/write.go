@@ -45,12 +45,23 @@ type moment struct {
 	at       time.Time
 	infos    []*jetstream.StreamInfo // dead letters, then events
 	messages uint64
+	metered  uint64
 }
 
 // find looks at both before the first is copied, so that the copy is of one moment,
 // or nearly.
 func find(ctx context.Context, js jetstream.JetStream, c stream.Config) (moment, error) {
 	found := moment{at: now()}
+	// Asked first: what was finished by then is in the copy of the streams, a dead
+	// letter included.
+	sink, err := js.Consumer(ctx, c.Name, stream.Durable)
+	switch {
+	case errors.Is(err, jetstream.ErrConsumerNotFound), errors.Is(err, jetstream.ErrStreamNotFound): // there was no sink yet
+	case err != nil:
+		return found, fmt.Errorf("consumer %s: %w", stream.Durable, err)
+	default:
+		found.metered = sink.CachedInfo().AckFloor.Stream
+	}
 	for _, name := range []string{c.DeadName(), c.Name} {
 		s, err := js.Stream(ctx, name)
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
@@ -80,6 +91,9 @@ func (found moment) copy(ctx context.Context, js jetstream.JetStream, to writer,
 		out := Stream{Name: info.Config.Name, Segments: []Segment{}}
 		if out.Config, err = plain(info.Config); err != nil {
 			return m, err
+		}
+		if i == 1 {
+			out.Metered = found.metered
 		}
 		w := to
 		w.kind, w.stream = []string{"dead", "events"}[i], &out
