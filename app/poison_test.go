@@ -17,7 +17,11 @@ func TestPoisonedIdentities(t *testing.T) {
 	p := start(t, config.RoleUp, settings(t, config.RoleUp, map[string]string{"REDIS_URL": server.URL()}))
 	p.ready()
 	const key = "idempotency:town "
-	plant := func(id, value string) { server.Do("SET", key+id, value) }
+	plant := func(id, value string) {
+		t.Helper()
+		eventually(t, "Redis is in use", func() bool { return p.saas().Redis.Status == "healthy" })
+		server.Do("SET", key+id, value)
+	}
 	want := func(what string, id string, status int) {
 		t.Helper()
 		if a := p.send(p.interaction(id)); a.status != status {
