@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"time"
 
@@ -53,7 +54,7 @@ func ReadEnvironment() Environment {
 	b := telemetry.ReadBuild()
 	return Environment{
 		System: runtime.GOOS + "/" + runtime.GOARCH, CPUs: runtime.NumCPU(), Go: runtime.Version(), Version: b.Version,
-		CPU: procField("/proc/cpuinfo", "model name"), Memory: procField("/proc/meminfo", "MemTotal"), Load: loadAverage(),
+		CPU: procField("/proc/cpuinfo", "model name"), Memory: memory(), Load: loadAverage(),
 	}
 }
 
@@ -69,6 +70,15 @@ func procField(file, name string) string {
 		}
 	}
 	return ""
+}
+
+// memory is what the machine has, in GiB.
+func memory() string {
+	kib, err := strconv.ParseFloat(strings.TrimSuffix(procField("/proc/meminfo", "MemTotal"), " kB"), 64)
+	if err != nil {
+		return ""
+	}
+	return fmt.Sprintf("%.0f GiB", kib/(1<<20))
 }
 
 func loadAverage() string {
