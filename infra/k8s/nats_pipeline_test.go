@@ -293,11 +293,15 @@ func operatorCopies(t *testing.T, nats *natsServers, suffix string) {
 	if _, err := backup.Write(t.Context(), open(nats, "operator", app.Backup).JetStream, from.Streams, dir+"-by-hand", nil); err != nil {
 		t.Errorf("a backup by the operator: %v", err)
 	}
-	lost := oneNATS(t)
+	lost := threeNATS(t)
 	to := open(lost, "operator", app.Operator)
-	restored, err := backup.Restore(t.Context(), to.JetStream, to.Streams, backup.Dir(dir), backup.How{}, nil)
+	restored, err := backup.Restore(t.Context(), to.JetStream, to.Streams, backup.Dir(dir), backup.How{Behind: true, Metered: true}, nil)
 	if err != nil {
 		t.Fatal(err)
+	}
+	// The sink had finished all there was, so it gets nothing again.
+	if last := restored.Streams[1]; last.Metered != last.Stored || last.Stored == 0 {
+		t.Errorf("of %d messages %d are taken for metered", last.Stored, last.Metered)
 	}
 	if !restored.Same || len(manifest.Streams) != 2 || manifest.Streams[1].Messages == 0 {
 		t.Errorf("of the backup %+v came back %+v", manifest.Streams, restored)
