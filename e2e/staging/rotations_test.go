@@ -45,6 +45,7 @@ func rotations() []row {
 		rotate("openmeter-api-key", nil),
 		rotate("redis", nil),
 		rotate("nats-api", nil),
+		rotate("nats-backup", nil),
 		rotate("nats-sink", nil),
 		rotate("nats-tls", nil),
 	}
