@@ -146,10 +146,9 @@ func (p NATSPlan) makeStream(ctx context.Context, js jetstream.JetStream) error 
 	return nil
 }
 
-// publish publishes for the plan's time, or until so many bytes are stored.
+// publish publishes for the plan's time, or until so many bytes are stored. What is under
+// way at the end is waited for and counts, so each publisher has one message at least.
 func (p NATSPlan) publish(ctx context.Context, js jetstream.JetStream, most int64) NATSResult {
-	ctx, cancel := context.WithTimeout(ctx, p.For)
-	defer cancel()
 	var (
 		mu      sync.Mutex
 		r       = NATSResult{Size: p.Size, Publishers: p.Publishers, Window: p.Window, Replicas: p.Replicas}
@@ -167,7 +166,7 @@ func (p NATSPlan) publish(ctx context.Context, js jetstream.JetStream, most int6
 			// As after compression: nothing that the server could make smaller.
 			body, random := make([]byte, p.Size), rand.NewChaCha8([32]byte{byte(n), byte(n >> 8)})
 			_, _ = random.Read(body)
-			for i := 0; ctx.Err() == nil; i++ {
+			for i := 0; ctx.Err() == nil && (i == 0 || time.Since(began) < p.For); i++ {
 				mu.Lock()
 				left--
 				over := left < 0
@@ -177,7 +176,7 @@ func (p NATSPlan) publish(ctx context.Context, js jetstream.JetStream, most int6
 				}
 				err := p.one(ctx, js, fmt.Sprintf("%s-%d-%d", hex.EncodeToString(run[:]), n, i), body, own)
 				if err != nil && ctx.Err() != nil {
-					return // it was cut off by the end
+					return // it was interrupted
 				}
 				mu.Lock()
 				if err != nil {

@@ -65,6 +65,16 @@ func TestNATSEndsAtItsBound(t *testing.T) {
 	}
 }
 
+// However short it is, what is under way at the end counts.
+func TestNATSCountsWhatIsUnderWay(t *testing.T) {
+	js, _ := streamtest.Start(t)
+	p := plan()
+	p.For, p.Warm = time.Nanosecond, time.Nanosecond
+	if r, err := NATS(t.Context(), js, p); err != nil || r.Messages != 4 || r.Failed != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+}
+
 // A stream that is there is another's: nothing is done to it.
 func TestNATSRefusesAStreamThatIsThere(t *testing.T) {
 	js, _ := streamtest.Start(t)
