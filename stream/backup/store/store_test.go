@@ -244,7 +244,8 @@ func TestBucketKeepsNoHalf(t *testing.T) {
 	}
 	other := func(_ http.ResponseWriter, r *http.Request) bool {
 		if r.Method == http.MethodPut {
-			r.Body = io.NopCloser(strings.NewReader("another content"))
+			b, _ := io.ReadAll(r.Body)
+			r.Body = io.NopCloser(bytes.NewReader(bytes.ReplaceAll(b, []byte("right"), []byte("wrong"))))
 		}
 		return false
 	}
