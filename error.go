@@ -21,6 +21,7 @@ const (
 	CodeTooLarge     Code = "too_large"          // over a limit that the message names
 	CodeTimeout      Code = "timeout"            // the caller was too slow to send its request
 	CodeRateLimited  Code = "rate_limited"       // the caller sends more often than it may: the same again, later
+	CodePayment      Code = "payment_required"   // over a hard limit of the plan: a larger plan, or the next period
 	CodeUnavailable  Code = "unavailable"        // nothing durable can take it now: send it again later
 	CodeMisconfig    Code = "misconfigured"      // the operator has to set something first
 	CodeInternal     Code = "internal"           // a defect of ours
@@ -38,6 +39,10 @@ type Error struct {
 
 	// Items names each offending part of a request with many parts.
 	Items []Item
+
+	// Extra are further members of the answer, as RFC 9457 allows: what a program
+	// needs to know, such as the plans that would allow what was refused.
+	Extra map[string]any
 
 	// Err is the cause. It is never sent to a caller.
 	Err error

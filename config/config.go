@@ -74,6 +74,21 @@ type Config struct {
 	WebhookSecrets []string
 	APIKeys        []string
 
+	PlansFile        string            // what is sold, empty = the default plans
+	StripeAPIKey     string            // empty = no checkout, portal or overage
+	StripeAPIBase    string            // empty = Stripe's
+	StripePrices     map[string]string // price ids of this environment, by lookup key
+	BillingReturnURL string            // where Stripe sends a customer back to
+
+	UsageAlertURL     string   // who is told that a customer nears a limit, empty = nobody
+	UsageAlertSecrets []string // what those messages are signed with; the first signs, all are sent
+
+	TownModelAPI    string // openai or anthropic
+	TownModelURL    string // empty = citizens decide by rules
+	TownModelKey    string
+	TownModel       string // the model's name
+	TownModelBudget int    // tokens that one town may spend on decisions in a day of UTC
+
 	BackupURL        string // directory or s3://bucket/prefix
 	BackupS3Endpoint string // empty = Amazon's
 	BackupS3Region   string // empty = found out
@@ -113,6 +128,12 @@ func (c Config) Validate(role Role) error {
 	}
 	if u := c.RedisURL; u != "" && !strings.HasPrefix(u, "redis://") && !strings.HasPrefix(u, "rediss://") {
 		p.add("REDIS_URL is no address of Redis: use redis://user:password@host:6379/0, or rediss:// for TLS")
+	}
+	if (c.TownModelURL == "") != (c.TownModel == "") {
+		p.add("TOWN_MODEL_URL and TOWN_MODEL go together: set both or none")
+	}
+	if c.UsageAlertURL != "" && len(c.UsageAlertSecrets) == 0 {
+		p.add("USAGE_ALERT_SECRET is not set: who gets the alerts could not tell them from forged ones; 'openssl rand -base64 32' makes one, put whsec_ before it")
 	}
 	switch role {
 	case RoleUp:

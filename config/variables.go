@@ -284,6 +284,71 @@ func Variables() []Variable {
 			get:  func(c Config) string { return strings.Join(c.WebhookSecrets, ",") },
 		},
 		{
+			Name: "PLANS_FILE", Help: "YAML file of plans, limits and prices, read again when it changes; empty = the default plans",
+			set: func(c *Config, s string) error { c.PlansFile = s; return nil },
+			get: func(c Config) string { return c.PlansFile },
+		},
+		{
+			Name: "STRIPE_API_KEY", Secret: true, Help: "key of Stripe's API, for checkout, portal, changes of plan and overage; empty = none of them",
+			set: func(c *Config, s string) error { c.StripeAPIKey = s; return nil },
+			get: func(c Config) string { return c.StripeAPIKey },
+		},
+		{
+			Name: "STRIPE_API_BASE", Help: "base URL of Stripe's API, for a stand-in of it; empty = Stripe's",
+			set: urlSetter("http://127.0.0.1:12111", func(c *Config, s string) { c.StripeAPIBase = s }),
+			get: func(c Config) string { return redact(c.StripeAPIBase) },
+		},
+		stripePrice("STRIPE_PRICE_PRO_MONTHLY", "pro_monthly"),
+		stripePrice("STRIPE_PRICE_PRO_YEARLY", "pro_yearly"),
+		stripePrice("STRIPE_PRICE_TEAMS_MONTHLY", "teams_monthly"),
+		{
+			Name: "BILLING_RETURN_URL", Help: "page of the product that Stripe's checkout and portal send a customer back to",
+			set: urlSetter("https://app.example.com/billing", func(c *Config, s string) { c.BillingReturnURL = s }),
+			get: func(c Config) string { return redact(c.BillingReturnURL) },
+		},
+		{
+			Name: "USAGE_ALERT_URL", Help: "URL that is told, by signed webhooks, when a customer nears or reaches a limit; empty = nobody is told",
+			set: urlSetter("https://app.example.com/hooks/usage", func(c *Config, s string) { c.UsageAlertURL = s }),
+			get: func(c Config) string { return redact(c.UsageAlertURL) },
+		},
+		{
+			Name: "USAGE_ALERT_SECRET", Secret: true,
+			Help: "secret that signs those webhooks (Standard Webhooks: whsec_ and base64); comma-separated, so that two overlap while one is rotated",
+			set:  listSetter(func(c *Config, l []string) { c.UsageAlertSecrets = l }),
+			get:  func(c Config) string { return strings.Join(c.UsageAlertSecrets, ",") },
+		},
+		{
+			Name: "TOWN_MODEL_URL", Help: "base URL of a language model's API, by which the citizens of Agent Town decide; empty = by rules",
+			set: urlSetter("https://api.openai.com/v1", func(c *Config, s string) { c.TownModelURL = s }),
+			get: func(c Config) string { return redact(c.TownModelURL) },
+		},
+		{
+			Name: "TOWN_MODEL_API", dflt: "openai", Help: "which API that is: openai (chat completions, as many servers speak it) or anthropic (messages)",
+			set: func(c *Config, s string) error {
+				if s != "openai" && s != "anthropic" {
+					return errors.New("is no API that is known: use openai or anthropic")
+				}
+				c.TownModelAPI = s
+				return nil
+			},
+			get: func(c Config) string { return c.TownModelAPI },
+		},
+		{
+			Name: "TOWN_MODEL_KEY", Secret: true, Help: "key of that API",
+			set: func(c *Config, s string) error { c.TownModelKey = s; return nil },
+			get: func(c Config) string { return c.TownModelKey },
+		},
+		{
+			Name: "TOWN_MODEL", Help: "name of the model",
+			set: func(c *Config, s string) error { c.TownModel = s; return nil },
+			get: func(c Config) string { return c.TownModel },
+		},
+		{
+			Name: "TOWN_MODEL_BUDGET", dflt: "50000", Help: "tokens that one town may spend on such decisions in a day of UTC; past it its citizens decide by rules",
+			set: intSetter(0, 1_000_000_000, func(c *Config, n int) { c.TownModelBudget = n }),
+			get: func(c Config) string { return strconv.Itoa(c.TownModelBudget) },
+		},
+		{
 			Name: "BACKUP_URL", Help: "where backups of the stream are kept: a directory, or s3://bucket/prefix",
 			set: func(c *Config, s string) error {
 				if bucket, ok := strings.CutPrefix(s, "s3://"); ok && strings.Trim(bucket, "/") == "" || !ok && strings.Contains(s, "://") {
@@ -345,6 +410,37 @@ func Variables() []Variable {
 			set:  intSetter(0, 3650, func(c *Config, n int) { c.BackupKeepDays = n }),
 			get:  func(c Config) string { return strconv.Itoa(c.BackupKeepDays) },
 		},
+	}
+}
+
+// stripePrice is the variable that names a price of this environment. In the plans'
+// file a price names it by lookup.
+func stripePrice(name, lookup string) Variable {
+	return Variable{
+		Name: name, Help: "Stripe's id (price_...) of the price with the lookup key " + lookup + "; empty = Stripe is asked for it by that key",
+		set: func(c *Config, s string) error {
+			if s != "" && !strings.HasPrefix(s, "price_") {
+				return errors.New("is no price of Stripe's: use its id, price_...")
+			}
+			if c.StripePrices == nil {
+				c.StripePrices = map[string]string{}
+			}
+			c.StripePrices[lookup] = s
+			return nil
+		},
+		get: func(c Config) string { return c.StripePrices[lookup] },
+	}
+}
+
+func urlSetter(example string, set func(*Config, string)) func(*Config, string) error {
+	return func(c *Config, s string) error {
+		if s != "" {
+			if u, err := url.Parse(s); err != nil || u.Host == "" || (u.Scheme != "http" && u.Scheme != "https") {
+				return errors.New("is no URL: use for example " + example)
+			}
+		}
+		set(c, strings.TrimRight(s, "/"))
+		return nil
 	}
 }
 

@@ -1,9 +1,11 @@
 package receive
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/subtle"
 	"net/http"
+	"strconv"
 	"strings"
 
 	"github.com/kgents/kgents"
@@ -53,13 +55,24 @@ func (k Keys) check(h http.Header, r *http.Request) (int, error) {
 	return i, k.limits.take(h, i)
 }
 
+type callerKey struct{}
+
+// Caller is who sends the request of ctx, as RequireKey has found. It is zero, and may
+// do nothing, outside of one.
+func Caller(ctx context.Context) kgents.Principal {
+	p, _ := ctx.Value(callerKey{}).(kgents.Principal)
+	return p
+}
+
 // RequireKey lets only requests with one of keys through to next.
 func RequireKey(keys Keys, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if _, err := keys.check(w.Header(), r); err != nil {
+		i, err := keys.check(w.Header(), r)
+		if err != nil {
 			WriteProblem(w, r, err)
 			return
 		}
-		next.ServeHTTP(w, r)
+		caller := kgents.Principal{Key: "API_KEYS " + strconv.Itoa(i+1), Scopes: kgents.Scopes()}
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
 	})
 }

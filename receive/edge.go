@@ -91,15 +91,15 @@ func New(c Config) *Edge {
 // meter to ask.
 func (e *Edge) Register(mux *http.ServeMux) {
 	mux.Handle("POST /webhooks/stripe", e.handler("/webhooks/stripe", e.webhook))
-	mux.Handle("/webhooks/stripe", allow(http.MethodPost))
+	mux.Handle("/webhooks/stripe", Allow(http.MethodPost))
 	mux.Handle("GET /webhooks/stripe/health", http.HandlerFunc(e.serveBridge))
-	mux.Handle("/webhooks/stripe/health", allow(http.MethodGet))
+	mux.Handle("/webhooks/stripe/health", Allow(http.MethodGet))
 	mux.Handle("POST /api/v1/events", e.handler("/api/v1/events", e.events))
-	mux.Handle("/api/v1/events", allow(http.MethodGet, http.MethodPost))
+	mux.Handle("/api/v1/events", Allow(http.MethodGet, http.MethodPost))
 }
 
-// allow answers what comes with another method.
-func allow(methods ...string) http.Handler {
+// Allow answers what comes with another method.
+func Allow(methods ...string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Allow", strings.Join(methods, ", "))
 		WriteProblem(w, r, kgents.Errorf(kgents.CodeMethod, "use %s here", strings.Join(methods, " or ")))
