@@ -47,16 +47,6 @@ func problems(t *testing.T, err error) []string {
 	return e.Problems
 }
 
-func secrets() []config.Variable {
-	var out []config.Variable
-	for _, v := range config.Variables() {
-		if v.Secret {
-			out = append(out, v)
-		}
-	}
-	return out
-}
-
 // write makes a file in a directory of the test's own.
 func write(t *testing.T, content string) string {
 	t.Helper()
@@ -83,6 +73,12 @@ var everything = vars{
 	"BACKUP_URL": "s3://backups/staging", "BACKUP_S3_ENDPOINT": "https://s3.test:9000", "BACKUP_S3_REGION": "eu-test-1",
 	"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "aws-key", "BACKUP_RECIPIENT": "age1test",
 	"BACKUP_IDENTITY": "AGE-SECRET-KEY-1TEST", "BACKUP_KEEP": "7",
+	"PLANS_FILE": "plans.yaml", "STRIPE_API_KEY": "rk_test_key", "STRIPE_API_BASE": "http://127.0.0.1:12111/",
+	"STRIPE_PRICE_PRO_MONTHLY": "price_1pm", "STRIPE_PRICE_PRO_YEARLY": "price_1py", "STRIPE_PRICE_TEAMS_MONTHLY": "price_1tm",
+	"BILLING_RETURN_URL": "https://app.test/billing", "USAGE_ALERT_URL": "https://user:hush@app.test/hooks",
+	"USAGE_ALERT_SECRET": "whsec_bmV3,whsec_b2xk",
+	"TOWN_MODEL_URL":     "https://model.test/v1/", "TOWN_MODEL_API": "anthropic", "TOWN_MODEL_KEY": "model-key",
+	"TOWN_MODEL": "small-1", "TOWN_MODEL_BUDGET": "900",
 }
 
 func TestEveryVariableReachesItsField(t *testing.T) {
@@ -105,7 +101,13 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		ReconcileInterval: 30 * time.Minute,
 		OTLPEndpoint:      "https://user:hush@traces.test/otlp",
 		WebhookSecrets:    []string{"whsec_new", "whsec_old"},
-		BackupURL:         "s3://backups/staging", BackupS3Endpoint: "https://s3.test:9000", BackupS3Region: "eu-test-1",
+		PlansFile:         "plans.yaml", StripeAPIKey: "rk_test_key", StripeAPIBase: "http://127.0.0.1:12111",
+		StripePrices:     map[string]string{"pro_monthly": "price_1pm", "pro_yearly": "price_1py", "teams_monthly": "price_1tm"},
+		BillingReturnURL: "https://app.test/billing", UsageAlertURL: "https://user:hush@app.test/hooks",
+		UsageAlertSecrets: []string{"whsec_bmV3", "whsec_b2xk"},
+		TownModelURL:      "https://model.test/v1", TownModelAPI: "anthropic", TownModelKey: "model-key",
+		TownModel: "small-1", TownModelBudget: 900,
+		BackupURL: "s3://backups/staging", BackupS3Endpoint: "https://s3.test:9000", BackupS3Region: "eu-test-1",
 		AWSAccessKeyID: "AKIATEST", AWSSecretKey: "aws-key", BackupRecipients: "age1test",
 		BackupIdentities: "AGE-SECRET-KEY-1TEST", BackupKeepDays: 7,
 	}
@@ -125,6 +127,7 @@ func TestDefaults(t *testing.T) {
 	cluster := config.Config{
 		APIHost: "0.0.0.0", APIPort: 8000, APIRateLimit: 5000, LogLevel: slog.LevelInfo,
 		StreamName: "kgent-events", Replicas: 3, BatchSize: 100, FlushInterval: time.Second, OpenMeterBurst: 1, ReconcileInterval: time.Hour, SpoolBytes: 1 << 30,
+		TownModelAPI: "openai", TownModelBudget: 50_000,
 	}
 	// On one's own machine nobody else is let in, and there are no three servers.
 	up := cluster
@@ -227,315 +230,6 @@ func TestPrecedenceOfEveryVariable(t *testing.T) {
 	}
 }
 
-// TestValues: what each variable takes, seen as it would be shown.
-func TestValues(t *testing.T) {
-	for _, test := range []struct{ name, value, shown string }{
-		{"API_PORT", "0", "0"},
-		{"API_PORT", "65535", "65535"},
-		{"API_HOST", "[::1]", "::1"},
-		{"API_HOST", "fe80::1%eth0", "fe80::1%eth0"},
-		{"API_HOST", "localhost", "localhost"},
-		{"API_HOST", "my_host.example.com.", "my_host.example.com."},
-		{"CORS_ORIGINS", "*", "*"},
-		{"CORS_ORIGINS", "https://*.a.test, http://localhost:3000,http://[::1]:3000", "https://*.a.test,http://localhost:3000,http://[::1]:3000"},
-		{"OPENMETER_RATE_LIMIT", "0", "0"},
-		{"OPENMETER_RATE_LIMIT", "0.01", "0.01"},
-		{"OPENMETER_RATE_LIMIT", "1e6", "1e+06"},
-		{"LOG_LEVEL", "debug", "debug"},
-		{"LOG_LEVEL", "Info", "info"},
-		{"LOG_LEVEL", "error", "error"},
-		{"LOG_FORMAT", "text", "text"},
-		{"NATS_SERVERS", " nats://a ,, tls://b:1 ,", "nats://a,tls://b:1"},
-		{"NATS_STREAM_NAME", strings.Repeat("a", 64), strings.Repeat("a", 64)},
-		{"NATS_STREAM_MAX_BYTES", "7", "7"},
-		{"NATS_STREAM_MAX_BYTES", "7B", "7"},
-		{"NATS_STREAM_MAX_BYTES", "2KiB", "2048"},
-		{"NATS_STREAM_MAX_BYTES", "3MiB", "3145728"},
-		{"NATS_STREAM_MAX_BYTES", "1TiB", "1099511627776"},
-		{"NATS_STREAM_MAX_BYTES", "4194304TiB", "4611686018427387904"},
-		{"NATS_REPLICAS", "1", "1"},
-		{"NATS_REPLICAS", "3", "3"},
-		{"OPENMETER_BASE_URL", "http://meter.test:8888//", "http://meter.test:8888"},
-		{"OPENMETER_BATCH_SIZE", "1", "1"},
-		{"OPENMETER_BATCH_SIZE", "100000", "100000"},
-		{"OPENMETER_FLUSH_INTERVAL", "2", "2s"}, // a bare number means seconds
-		{"OPENMETER_FLUSH_INTERVAL", "0.25", "250ms"},
-		{"OPENMETER_FLUSH_INTERVAL", "10", "10s"},
-		{"OPENMETER_FLUSH_INTERVAL", "1ms", "1ms"},
-		{"OPENMETER_FLUSH_INTERVAL", "10s", "10s"},
-		{"RECONCILE_INTERVAL", "0", "0s"}, // never
-		{"RECONCILE_INTERVAL", "60", "1m0s"},
-		{"RECONCILE_INTERVAL", "24h", "24h0m0s"},
-	} {
-		t.Run(test.name+"="+test.value, func(t *testing.T) {
-			if got := load(t, config.RoleUp, vars{test.name: test.value}).Public(test.name); got != test.shown {
-				t.Errorf("shown as %q, want %q", got, test.shown)
-			}
-		})
-	}
-}
-
-// TestMistakes: one line each, which names the variable and what it takes.
-func TestMistakes(t *testing.T) {
-	const (
-		host     = "is neither an address nor a name: use for example 0.0.0.0, ::1 or localhost; the port is API_PORT"
-		origin   = "holds something that is no origin: use https://app.example.com or http://localhost:3000, without a path and without the scheme's own port"
-		rate     = "is neither 0 nor a number from 0.01 to 1000000"
-		port     = "is no whole number from 0 to 65535"
-		batch    = "is no whole number from 1 to 100000"
-		interval = "is neither 0 nor a duration from 1m to 24h: use for example 1h"
-		duration = "is no duration from 1ms to 10s: use for example 1s or 500ms"
-		size     = "is no size: use for example 20GiB"
-		unit     = "has an unknown unit: use KiB, MiB, GiB or TiB"
-		replicas = "is no number of replicas: use 1, 3 or 5"
-		stream   = "is no stream name: use up to 64 letters, digits, - and _"
-		nats     = "holds something that is no NATS URL: use nats://host:4222 or tls://host:4222"
-		meter    = "is no URL: use http://host or https://host"
-		receiver = "is no URL: use http://host:4318 or https://host"
-		place    = "is no place for backups: use the path of a directory, or s3://bucket/prefix"
-		endpoint = "is no server's URL: use https://host or https://host:port, without a user"
-		days     = "is no whole number from 0 to 3650"
-	)
-	for _, test := range []struct{ name, value, want string }{
-		{"API_PORT", "http", port},
-		{"API_PORT", "-1", port},
-		{"API_PORT", "65536", port},
-		{"API_PORT", "80.5", port},
-		{"API_PORT", "99999999999999999999", port},
-		{"API_PORT", "tcp://10.0.0.1:8000", port}, // as Kubernetes sets it for a service called api
-		{"API_HOST", "[::1]:8000", host},
-		{"API_HOST", "[::1", host},
-		{"API_HOST", "[localhost]", host},
-		{"API_HOST", "[]", host},
-		{"API_HOST", "0.0.0.0:8000", host},
-		{"API_HOST", "http://localhost", host},
-		{"API_HOST", "-a", host},
-		{"API_HOST", "a b", host},
-		{"CORS_ORIGINS", "app.example.com", origin},
-		{"CORS_ORIGINS", "https://a.test/", origin}, // never what a browser sends
-		{"CORS_ORIGINS", "https://a.test,https://b.test/app", origin},
-		{"CORS_ORIGINS", "https://a.test:443", origin},
-		{"CORS_ORIGINS", "http://a.test:80", origin},
-		{"CORS_ORIGINS", "https://a.test:", origin},
-		{"CORS_ORIGINS", "https://*.*.test", origin},
-		{"CORS_ORIGINS", "https://", origin},
-		{"CORS_ORIGINS", "null", origin},
-		{"OPENMETER_RATE_LIMIT", "fast", rate},
-		{"OPENMETER_RATE_LIMIT", "-1", rate},
-		{"OPENMETER_RATE_LIMIT", "0.009", rate},
-		{"OPENMETER_RATE_LIMIT", "1000001", rate},
-		{"OPENMETER_RATE_LIMIT", "NaN", rate},
-		{"OPENMETER_RATE_LIMIT", "Inf", rate},
-		{"OPENMETER_RATE_LIMIT", "10/s", rate},
-		{"OPENMETER_RATE_BURST", "0", "is no whole number from 1 to 1000000"},
-		{"LOG_LEVEL", "loud", "is not a level: use debug, info, warn or error"},
-		{"LOG_FORMAT", "xml", "is not a format: use text or json"},
-		{"NATS_SERVERS", "localhost:4222", nats},
-		{"NATS_SERVERS", "http://localhost:4222", nats},
-		{"NATS_SERVERS", "nats://", nats},
-		{"NATS_SERVERS", "nats://a:4222,b:4222", nats},
-		{"NATS_STREAM_NAME", "a.b", stream},
-		{"NATS_STREAM_NAME", "a b", stream},
-		{"NATS_STREAM_NAME", strings.Repeat("a", 65), stream},
-		{"NATS_STREAM_MAX_BYTES", "much", size},
-		{"NATS_STREAM_MAX_BYTES", "-1", size},
-		{"NATS_STREAM_MAX_BYTES", "1.5GiB", size},
-		{"NATS_STREAM_MAX_BYTES", "GiB", size},
-		{"NATS_STREAM_MAX_BYTES", "4194305TiB", size},
-		{"NATS_STREAM_MAX_BYTES", "20GB", unit},
-		{"NATS_REPLICAS", "2", replicas},
-		{"NATS_REPLICAS", "three", replicas},
-		{"OPENMETER_BASE_URL", "meter.test", meter},
-		{"OPENMETER_BASE_URL", "ftp://meter.test", meter},
-		{"OPENMETER_BASE_URL", "https://", meter},
-		{"OTEL_EXPORTER_OTLP_ENDPOINT", "traces.test:4318", receiver},
-		{"OTEL_EXPORTER_OTLP_ENDPOINT", "grpc://traces.test:4317", receiver},
-		{"OPENMETER_BATCH_SIZE", "0", batch},
-		{"OPENMETER_BATCH_SIZE", "100001", batch},
-		{"OPENMETER_BATCH_SIZE", "many", batch},
-		{"OPENMETER_FLUSH_INTERVAL", "0", duration},
-		{"OPENMETER_FLUSH_INTERVAL", "0.0009", duration},
-		{"OPENMETER_FLUSH_INTERVAL", "999us", duration},
-		{"OPENMETER_FLUSH_INTERVAL", "10.001s", duration},
-		{"OPENMETER_FLUSH_INTERVAL", "11", duration},
-		{"OPENMETER_FLUSH_INTERVAL", "-1s", duration},
-		{"OPENMETER_FLUSH_INTERVAL", "soon", duration},
-		{"OPENMETER_FLUSH_INTERVAL", "1e300", duration},
-		{"OPENMETER_FLUSH_INTERVAL", "NaN", duration},
-		{"OPENMETER_FLUSH_INTERVAL", "Inf", duration},
-		{"RECONCILE_INTERVAL", "59s", interval},
-		{"RECONCILE_INTERVAL", "24h1s", interval},
-		{"RECONCILE_INTERVAL", "-1h", interval},
-		{"RECONCILE_INTERVAL", "hourly", interval},
-		{"BACKUP_URL", "s3://", place},
-		{"BACKUP_URL", "gs://bucket", place},
-		{"BACKUP_S3_ENDPOINT", "s3.test:9000", endpoint},
-		{"BACKUP_KEEP", "7d", days},
-		{"BACKUP_KEEP", "-1", days},
-	} {
-		t.Run(test.name+"="+test.value, func(t *testing.T) {
-			_, _, err := config.Load(config.RoleUp, config.Source{Env: vars{test.name: test.value}.lookup})
-			want := []string{test.name + `="` + test.value + `" (environment) ` + test.want}
-			if diff := cmp.Diff(want, problems(t, err)); diff != "" {
-				t.Errorf("mistakes (-want +got):\n%s", diff)
-			}
-		})
-	}
-}
-
-// TestMistakesSayWhereFrom: a user must know which of several places to mend.
-func TestMistakesSayWhereFrom(t *testing.T) {
-	for from, src := range map[string]config.Source{
-		"flag":        {Flags: vars{"api-port": "x\ny"}},
-		"environment": {Env: vars{"API_PORT": "x\ny"}.lookup},
-		".env":        {DotEnv: vars{"API_PORT": "x\ny"}},
-	} {
-		_, _, err := config.Load(config.RoleUp, src)
-		want := []string{`API_PORT="x\ny" (` + from + `) is no whole number from 0 to 65535`}
-		if diff := cmp.Diff(want, problems(t, err)); diff != "" {
-			t.Errorf("mistakes (-want +got):\n%s", diff)
-		}
-	}
-}
-
-// TestAllMistakesAtOnce: nobody has to start the program once a mistake.
-func TestAllMistakesAtOnce(t *testing.T) {
-	env := vars{
-		"API_PORT": "x", "LOG_LEVEL": "x", "LOG_FORMAT": "x", "NATS_SERVERS": "x", "NATS_STREAM_NAME": "x.", "NATS_STREAM_MAX_BYTES": "x",
-		"NATS_REPLICAS": "x", "OPENMETER_BASE_URL": "x", "OPENMETER_BATCH_SIZE": "x", "OPENMETER_FLUSH_INTERVAL": "x",
-		"API_KEYS": "hush", "API_KEYS_FILE": "/nowhere", "OPENMETER_API_KEY_FILE": "/nowhere",
-	}
-	_, _, err := config.Load(config.RoleUp, config.Source{Env: env.lookup})
-	var got []string
-	for _, line := range problems(t, err) {
-		name, _, _ := strings.Cut(line, "=")
-		name, _, _ = strings.Cut(name, " ")
-		got = append(got, name)
-	}
-	want := []string{
-		"API_PORT", "API_KEYS", "LOG_LEVEL", "LOG_FORMAT", "NATS_SERVERS", "NATS_STREAM_NAME", "NATS_STREAM_MAX_BYTES",
-		"NATS_REPLICAS", "OPENMETER_BASE_URL", "OPENMETER_API_KEY_FILE", "OPENMETER_BATCH_SIZE", "OPENMETER_FLUSH_INTERVAL",
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("variables with a mistake (-want +got):\n%s", diff)
-	}
-	lines := strings.Split(err.Error(), "\n")
-	if len(lines) != 1+len(want) || lines[0] != "12 settings are wrong:" {
-		t.Errorf("the message is\n%s", err)
-	}
-	if strings.Contains(err.Error(), "hush") {
-		t.Errorf("the message shows a secret:\n%s", err)
-	}
-}
-
-// TestSecretFiles: every secret can be given by file, by variable and by flag.
-func TestSecretFiles(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.WriteFile(filepath.Join(dir, "full"), []byte(strings.Repeat("x", 64<<10)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(dir, "overfull"), []byte(strings.Repeat("x", 64<<10+1)), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(write(t, "hush\n"), filepath.Join(dir, "link")); err != nil { // as Kubernetes mounts secrets
-		t.Fatal(err)
-	}
-	if len(secrets()) == 0 {
-		t.Fatal("no variable is secret")
-	}
-	for _, v := range secrets() {
-		for _, test := range []struct {
-			name, path string
-			want       string // as if given by value; "" = an error
-			wrong      string // the error, behind the name
-		}{
-			{"a line", write(t, "hush\n"), "hush", ""},
-			{"no line's end", write(t, "hush"), "hush", ""},
-			{"a line as Windows ends it", write(t, "hush\r\n"), "hush", ""},
-			{"blanks around", write(t, "\n  hush \n\n"), "hush", ""},
-			{"a link", filepath.Join(dir, "link"), "hush", ""},
-			{"as large as may be", filepath.Join(dir, "full"), strings.Repeat("x", 64<<10), ""},
-			{"too large", filepath.Join(dir, "overfull"), "", `="` + dir + `/overfull": no file of at most 65536 bytes`},
-			{"not there", filepath.Join(dir, "none"), "", `="` + dir + `/none": no such file or directory`},
-			{"a directory", dir, "", `="` + dir + `": no file of at most 65536 bytes`},
-			{"the secret itself", "hush", "", ": no such file or directory; it takes the path of a file, not the secret"},
-		} {
-			t.Run(v.Name+" "+test.name, func(t *testing.T) {
-				for _, by := range []struct {
-					name string
-					src  config.Source
-				}{
-					{v.Name + "_FILE", config.Source{Env: vars{v.Name + "_FILE": test.path}.lookup}},
-					{v.Name + "_FILE", config.Source{DotEnv: vars{v.Name + "_FILE": test.path}}},
-					{"--" + v.Flag() + "-file", config.Source{Flags: vars{v.Flag() + "-file": test.path}}},
-				} {
-					got, _, err := config.Load(config.RoleUp, by.src)
-					if test.want == "" {
-						if diff := cmp.Diff([]string{by.name + test.wrong}, problems(t, err)); diff != "" {
-							t.Errorf("mistakes (-want +got):\n%s", diff)
-						}
-						continue
-					}
-					if err != nil {
-						t.Errorf("%s: %v", by.name, err)
-						continue
-					}
-					if diff := cmp.Diff(load(t, config.RoleUp, vars{v.Name: test.want}), got); diff != "" {
-						t.Errorf("%s against the value itself (-want +got):\n%s", by.name, diff)
-					}
-				}
-			})
-		}
-	}
-}
-
-func TestSecretFileWithALineEach(t *testing.T) {
-	c := load(t, config.RoleUp, vars{"API_KEYS_FILE": write(t, "one\r\ntwo\n\nthree,four\n")})
-	if diff := cmp.Diff([]string{"one", "two", "three", "four"}, c.APIKeys); diff != "" {
-		t.Errorf("keys (-want +got):\n%s", diff)
-	}
-}
-
-// TestSecretTwice: of two values in one place nobody could say which is meant.
-func TestSecretTwice(t *testing.T) {
-	file := write(t, "hush\n")
-	for _, v := range secrets() {
-		env := vars{v.Name: "hush", v.Name + "_FILE": file}
-		flags := vars{v.Flag(): "hush", v.Flag() + "-file": file}
-		byVariable := v.Name + " and " + v.Name + "_FILE are both set: keep one"
-		byFlag := "--" + v.Flag() + " and --" + v.Flag() + "-file are both set: keep one"
-		for _, test := range []struct {
-			name string
-			src  config.Source
-			want string
-		}{
-			{"environment", config.Source{Env: env.lookup}, byVariable},
-			{".env", config.Source{DotEnv: env}, byVariable},
-			{"flags", config.Source{Flags: flags}, byFlag},
-		} {
-			t.Run(v.Name+" "+test.name, func(t *testing.T) {
-				_, _, err := config.Load(config.RoleUp, test.src)
-				if diff := cmp.Diff([]string{test.want}, problems(t, err)); diff != "" {
-					t.Errorf("mistakes (-want +got):\n%s", diff)
-				}
-			})
-		}
-	}
-}
-
-// TestFilesAreForSecretsOnly: LOG_LEVEL_FILE is somebody else's variable.
-func TestFilesAreForSecretsOnly(t *testing.T) {
-	for _, v := range config.Variables() {
-		if v.Secret {
-			continue
-		}
-		c := load(t, config.RoleUp, vars{v.Name + "_FILE": "/nowhere"})
-		if diff := cmp.Diff(load(t, config.RoleUp, nil), c); diff != "" {
-			t.Errorf("%s_FILE changes something (-want +got):\n%s", v.Name, diff)
-		}
-	}
-}
-
 func TestDotEnv(t *testing.T) {
 	got, err := config.ReadDotEnv(write(t, `# how this machine is set up
 API_PORT=9000
@@ -606,10 +300,12 @@ func TestValidate(t *testing.T) {
 		return out
 	}
 	const (
-		keys  = "API_KEYS is not set: nobody could send anything; set API_KEYS or API_KEYS_FILE"
-		pair  = "NATS_TLS_CERT and NATS_TLS_KEY go together: set both or none"
-		nats  = " needs the NATS cluster's URLs ('kgents up' brings a server of its own)"
-		meter = " needs the meter's URL ('kgents up' brings a meter of its own)"
+		keys   = "API_KEYS is not set: nobody could send anything; set API_KEYS or API_KEYS_FILE"
+		pair   = "NATS_TLS_CERT and NATS_TLS_KEY go together: set both or none"
+		model  = "TOWN_MODEL_URL and TOWN_MODEL go together: set both or none"
+		alerts = "USAGE_ALERT_SECRET is not set: who gets the alerts could not tell them from forged ones; 'openssl rand -base64 32' makes one, put whsec_ before it"
+		nats   = " needs the NATS cluster's URLs ('kgents up' brings a server of its own)"
+		meter  = " needs the meter's URL ('kgents up' brings a meter of its own)"
 	)
 	for _, test := range []struct {
 		name string
@@ -629,6 +325,12 @@ func TestValidate(t *testing.T) {
 			[]string{pair, "NATS_SERVERS is not set: 'kgents sink'" + nats, "OPENMETER_BASE_URL is not set: 'kgents sink'" + meter}},
 		{"meter has all", config.RoleMeter, vars{"API_KEYS": "hush"}, nil},
 		{"meter needs", config.RoleMeter, nil, []string{keys}},
+		{"a model without its address", config.RoleUp, vars{"TOWN_MODEL": "small-1"}, []string{model}},
+		{"an address of no model", config.RoleUp, vars{"TOWN_MODEL_URL": "https://model.test"}, []string{model}},
+		{"a model and its address", config.RoleUp, vars{"TOWN_MODEL": "small-1", "TOWN_MODEL_URL": "https://model.test"}, nil},
+		{"alerts that nobody signs", config.RoleUp, vars{"USAGE_ALERT_URL": "https://app.test/hooks"}, []string{alerts}},
+		{"alerts that are signed", config.RoleUp, vars{"USAGE_ALERT_URL": "https://app.test/hooks", "USAGE_ALERT_SECRET": "whsec_bmV3"}, nil},
+		{"a signature of no alerts", config.RoleUp, vars{"USAGE_ALERT_SECRET": "whsec_bmV3"}, nil},
 		{"a certificate without a key", config.RoleUp, vars{"NATS_TLS_CERT": "cert.pem"}, []string{pair}},
 		{"a key without a certificate", config.RoleUp, vars{"NATS_TLS_KEY": "key.pem"}, []string{pair}},
 		{"a certificate and a key", config.RoleUp, vars{"NATS_TLS_CERT": "cert.pem", "NATS_TLS_KEY": "key.pem"}, nil},
@@ -639,72 +341,5 @@ func TestValidate(t *testing.T) {
 				t.Errorf("mistakes (-want +got):\n%s", diff)
 			}
 		})
-	}
-}
-
-// TestSecretsAreNotShown: neither one by one nor in a summary.
-func TestSecretsAreNotShown(t *testing.T) {
-	env := vars{}
-	for name, value := range everything {
-		env[name] = value
-	}
-	for _, v := range secrets() {
-		env[v.Name] = "hush"
-	}
-	c, settings, err := config.Load(config.RoleUp, config.Source{Env: env.lookup})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(settings) != len(config.Variables()) {
-		t.Errorf("%d settings of %d variables", len(settings), len(config.Variables()))
-	}
-	for _, s := range settings {
-		public := c.Public(s.Name)
-		if public != s.Value {
-			t.Errorf("%s is %q, and %q in the summary", s.Name, public, s.Value)
-		}
-		if s.Secret != (public == "") || !s.IsSet {
-			t.Errorf("%s, secret %t and set %t, is shown as %q", s.Name, s.Secret, s.IsSet, public)
-		}
-		if strings.Contains(public, "hush") {
-			t.Errorf("%s shows a secret: %q", s.Name, public)
-		}
-	}
-	if got := c.Public("HOME"); got != "" {
-		t.Errorf("a variable that is none is shown as %q", got)
-	}
-}
-
-// TestCredentialsInURLsAreNotShown: neither by Public nor in a mistake.
-func TestCredentialsInURLsAreNotShown(t *testing.T) {
-	for _, test := range []struct{ name, value, shown string }{
-		{"NATS_SERVERS", "nats://user:hush@n:4222", "nats://user:xxxxx@n:4222"},
-		{"NATS_SERVERS", "nats://user:hush@a:4222,tls://b,tls://user:hush@c", "nats://user:xxxxx@a:4222,tls://b,tls://user:xxxxx@c"},
-		{"NATS_SERVERS", "nats://hush@n:4222", "nats://xxxxx@n:4222"}, // a token
-		{"NATS_SERVERS", "nats://user:hu@sh@n:4222", "nats://user:xxxxx@n:4222"},
-		{"OPENMETER_BASE_URL", "https://user:hush@m.test/root/", "https://user:xxxxx@m.test/root"},
-		{"OPENMETER_BASE_URL", "https://m.test/root", "https://m.test/root"},
-	} {
-		if got := load(t, config.RoleUp, vars{test.name: test.value}).Public(test.name); got != test.shown {
-			t.Errorf("%s=%s is shown as %q, want %q", test.name, test.value, got, test.shown)
-		}
-	}
-	for _, test := range []struct{ name, value, shown string }{
-		{"NATS_SERVERS", "http://user:hush@n:4222", "http://user:xxxxx@n:4222"},
-		{"NATS_SERVERS", "nats://user:hush@a:4222,http://user:hush@b", "nats://user:xxxxx@a:4222,http://user:xxxxx@b"},
-		{"NATS_SERVERS", "user:hush@n:4222", "xxxxx@n:4222"},
-		{"NATS_SERVERS", "nats://user:hush%@n:4222", "xxxxx@n:4222"},
-		{"NATS_SERVERS", "nats://user:hush,hush@n:4222", "xxxxx@n:4222"},
-		{"NATS_SERVERS", "nats://user:hush/hush@n:4222", "xxxxx@n:4222"},
-		{"NATS_SERVERS", "http://user:1/hush@n:4222", "xxxxx@n:4222"},
-		{"NATS_SERVERS", "http://user:hush@hush/hush@n:4222", "xxxxx@n:4222"},
-		{"OPENMETER_BASE_URL", "ftp://user:hush@m.test", "ftp://user:xxxxx@m.test"},
-		{"OPENMETER_BASE_URL", "user:hush@m.test", "xxxxx@m.test"},
-	} {
-		_, _, err := config.Load(config.RoleUp, config.Source{Env: vars{test.name: test.value}.lookup})
-		got := problems(t, err)
-		if len(got) != 1 || !strings.HasPrefix(got[0], test.name+`="`+test.shown+`" (environment) `) {
-			t.Errorf("mistakes are %q, want one that shows %q", got, test.shown)
-		}
 	}
 }
