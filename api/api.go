@@ -121,10 +121,14 @@ func Stream[In any](a *API, r Route, contentType string, f func(ctx context.Cont
 // let is who asks, or why not.
 func (r Route) let(ctx context.Context) (kgents.Principal, error) {
 	caller := receive.Caller(ctx)
+	return caller, r.letIn(caller)
+}
+
+func (r Route) letIn(caller kgents.Principal) error {
 	if r.OperatorOnly && !caller.Operator() {
-		return caller, kgents.Errorf(kgents.CodeForbidden, "this is for the operator's keys only")
+		return kgents.Errorf(kgents.CodeForbidden, "this is for the operator's keys only")
 	}
-	return caller, caller.Require(r.Scope)
+	return caller.Require(r.Scope)
 }
 
 func (a *API) operation(r Route) huma.Operation {

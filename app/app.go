@@ -85,6 +85,8 @@ type App struct {
 	identities *fallback.Store // nil without Redis
 	redis      *redis.Store    // which identities closes; nil without Redis
 	edge       *receive.Edge
+	gate       *admit.Gate // nil without an edge
+	v1         []registrar // what has routes under /v1, in the order of its start
 	sink       *consume.Sink
 	reconciler *reconcile.Service // of the roles with a sink
 	watch      *watch
@@ -440,9 +442,9 @@ func (a *App) startAPI(context.Context) error {
 		return err
 	}
 	a.onStop(func() { _ = store.Close() })
-	gate := admit.New(store, a.publisher, a.log, a.reg)
+	a.gate = admit.New(store, a.publisher, a.log, a.reg)
 	a.edge = receive.New(receive.Config{
-		Admitter:       gate,
+		Admitter:       a.gate,
 		Keys:           receive.NewKeys(a.config.APIKeys),
 		RateLimit:      receive.RateLimit{PerSecond: a.config.APIRateLimit, Burst: a.config.APIRateBurst},
 		WebhookSecrets: a.config.WebhookSecrets,

@@ -92,6 +92,9 @@ func (a *App) routes() http.Handler {
 	if a.reconciler != nil {
 		mux.Handle("POST /api/v1/reconcile", a.authenticate(a.reconciler))
 	}
+	if err := a.serveV1(mux); err != nil {
+		panic(err) // a route's shape can't be described: a defect that every start shows
+	}
 	if a.nats != nil {
 		mux.Handle("GET "+system.Path, a.guard(system.Path, newSystemView(a)))
 	}
