@@ -1,0 +1,115 @@
+package entitle
+
+import (
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/kgents/kgents"
+)
+
+// Reason says why an Answer is what it is, for programs.
+type Reason string
+
+// The reasons. The first three allow, the others don't.
+const (
+	ReasonWithin    Reason = "within_limit"   // it fits into the plan
+	ReasonUnlimited Reason = "unlimited"      // the plan has no limit of it
+	ReasonBilled    Reason = "overage_billed" // past a soft limit: what is past it is billed
+	ReasonLimit     Reason = "limit_reached"  // past a hard limit
+	ReasonPlan      Reason = "not_in_plan"    // the plan doesn't have the feature
+)
+
+// Answer says whether a customer may use more of a feature, and what has been used.
+type Answer struct {
+	Customer string       `json:"customer" doc:"Whom it is about"`
+	Plan     string       `json:"plan" doc:"Id of the plan in force"`
+	Feature  string       `json:"feature" doc:"Id of the feature"`
+	Allowed  bool         `json:"allowed" doc:"Whether the amount asked for may be used now"`
+	Used     int64        `json:"used" doc:"What has been used in the period, or exists"`
+	Limit    kgents.Limit `json:"limit" doc:"What the plan allows: a number, or the word unlimited"`
+	Left     kgents.Limit `json:"left" doc:"What is allowed beyond used"`
+	Over     kgents.Over  `json:"over,omitempty" doc:"What happens past the limit: refuse or bill"`
+	ResetsAt time.Time    `json:"resets_at,omitzero" doc:"When used begins at 0 again; absent for what exists rather than is used"`
+	Reason   Reason       `json:"reason" doc:"Why"`
+	Stale    bool         `json:"stale" doc:"Whether the meter or the stream couldn't be asked for a while, so that used may be too low"`
+	Upgrade  []Option     `json:"upgrade,omitempty" doc:"Plans that would allow it, smallest first; only where it is refused"`
+}
+
+// Option is a plan that would allow what was refused.
+type Option struct {
+	Plan     string       `json:"plan" doc:"Id of the plan"`
+	Name     string       `json:"name" doc:"Its name"`
+	Limit    kgents.Limit `json:"limit" doc:"What it allows"`
+	Over     kgents.Over  `json:"over,omitempty" doc:"What happens past that"`
+	Prices   []Price      `json:"prices" doc:"What it costs, one an interval"`
+	Checkout string       `json:"checkout,omitempty" doc:"Where the customer can buy it, if there is such a page"`
+}
+
+// Price is what an Option costs.
+type Price struct {
+	Interval string `json:"interval" doc:"month or year"`
+	Amount   int64  `json:"amount" doc:"In the currency's minor unit"`
+	Currency string `json:"currency" doc:"ISO 4217, small letters"`
+}
+
+// Explain says in a sentence why, for people.
+func (a Answer) Explain() string {
+	switch a.Reason {
+	case ReasonPlan:
+		return fmt.Sprintf("the plan %s has no %s", a.Plan, a.Feature)
+	case ReasonLimit:
+		text := fmt.Sprintf("the plan %s allows %s %s, and %s are used", a.Plan, a.Limit, a.Feature, strconv.FormatInt(a.Used, 10))
+		if !a.ResetsAt.IsZero() {
+			text += "; it begins anew at " + a.ResetsAt.UTC().Format(time.RFC3339)
+		}
+		return text
+	case ReasonBilled:
+		return fmt.Sprintf("the plan %s includes %s %s; what is past it is billed", a.Plan, a.Limit, a.Feature)
+	case ReasonUnlimited:
+		return fmt.Sprintf("the plan %s has no limit of %s", a.Plan, a.Feature)
+	}
+	return fmt.Sprintf("within the plan %s: %s of %s %s are left", a.Plan, a.Left, a.Limit, a.Feature)
+}
+
+// judge fills in what follows from used, what is reserved besides, and the quota.
+func (a *Answer) judge(q kgents.Quota, has bool, used, held, more int64) {
+	a.Used = used
+	if !has {
+		a.Reason, a.Limit, a.Left = ReasonPlan, kgents.AtMost(0), kgents.AtMost(0)
+		return
+	}
+	a.Limit, a.Left, a.Over = q.Limit, q.Limit.Left(add(used, held)), q.Over
+	switch {
+	case q.Limit.Unlimited():
+		a.Allowed, a.Reason = true, ReasonUnlimited
+	case q.Limit.Allows(add(used, held), more):
+		a.Allowed, a.Reason = true, ReasonWithin
+	case q.Over == kgents.OverBill:
+		a.Allowed, a.Reason = true, ReasonBilled
+	default:
+		a.Reason = ReasonLimit
+	}
+}
+
+// options are the plans after plan that would allow used and more.
+func options(cat *kgents.Catalog, plan, feature string, used, more int64) []Option {
+	var out []Option
+	larger := false
+	for _, p := range cat.Plans {
+		if !larger {
+			larger = p.ID == plan
+			continue
+		}
+		q, has := p.Quotas[feature]
+		if !has || q.Over != kgents.OverBill && !q.Limit.Allows(used, more) {
+			continue
+		}
+		o := Option{Plan: p.ID, Name: p.Name, Limit: q.Limit, Over: q.Over, Prices: []Price{}}
+		for _, price := range p.Prices {
+			o.Prices = append(o.Prices, Price{price.Interval, price.Amount, cat.Currency})
+		}
+		out = append(out, o)
+	}
+	return out
+}
