@@ -24,7 +24,7 @@ func FuzzTranslate(f *testing.F) {
 		change     func(event, o object)
 	}{
 		{checkout, forSubscription}, {checkout, nil},
-		{created, oldSubscription}, {created, newSubscription}, {updated, newSubscription}, {deleted, oldSubscription},
+		{created, oldSubscription}, {created, newSubscription}, {updated, newSubscription}, {deleted, oldSubscription}, {paused, plain}, {resumed, newSubscription},
 		{paid, oldInvoice}, {paid, newInvoice}, {failed, oldInvoice}, {failed, newInvoice},
 		{paid, func(_, o object) { o["customer"] = nil }},
 		{paid, func(_, o object) { o["customer"] = object{"id": "cus_1"} }},

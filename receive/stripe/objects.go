@@ -2,6 +2,7 @@ package stripe
 
 import (
 	"regexp"
+	"slices"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -21,7 +22,10 @@ type data struct {
 	Subscription string `json:"subscription_id,omitempty"`
 	Invoice      string `json:"invoice_id,omitempty"`
 	Mode         string `json:"mode,omitempty"`
+	CustomerRef  string `json:"customer_ref,omitempty"` // our customer id, as whoever made the checkout has handed it to Stripe
 	Plan         string `json:"plan,omitempty"`
+	LookupKey    string `json:"lookup_key,omitempty"`
+	Payment      string `json:"payment_status,omitempty"`
 	Status       string `json:"status,omitempty"`
 	Price        string `json:"price_id,omitempty"`
 	Quantity     *int64 `json:"quantity,omitempty"`
@@ -35,8 +39,10 @@ type data struct {
 	PeriodStart       *int64 `json:"current_period_start,omitempty"`
 	PeriodEnd         *int64 `json:"current_period_end,omitempty"`
 	CancelAtPeriodEnd *bool  `json:"cancel_at_period_end,omitempty"`
+	CancelAt          *int64 `json:"cancel_at,omitempty"`
 	CanceledAt        *int64 `json:"canceled_at,omitempty"`
 	EndedAt           *int64 `json:"ended_at,omitempty"`
+	CollectionPaused  bool   `json:"collection_paused,omitzero"`
 }
 
 // ref is a reference that Stripe sends as an id, as the expanded object, or as
@@ -65,7 +71,16 @@ func (r *ref) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 }
 
 type metadata struct {
-	Plan string `json:"plan"`
+	Plan     string `json:"plan"`
+	Customer string `json:"customer"`
+}
+
+// customer is whom the metadata names, empty without any.
+func (m *metadata) customer() string {
+	if m == nil {
+		return ""
+	}
+	return m.Customer
 }
 
 func checkout(e *envelope) (string, string, *data, string, error) {
@@ -76,6 +91,9 @@ func checkout(e *envelope) (string, string, *data, string, error) {
 		Mode         string    `json:"mode"`
 		Amount       *int64    `json:"amount_total"`
 		Currency     string    `json:"currency"`
+		Payment      string    `json:"payment_status"`
+		Reference    string    `json:"client_reference_id"`
+		PaymentLink  ref       `json:"payment_link"`
 		Metadata     *metadata `json:"metadata"`
 	}
 	if err := json.Unmarshal(e.Data.Object, &o); err != nil {
@@ -84,11 +102,48 @@ func checkout(e *envelope) (string, string, *data, string, error) {
 	if o.Subscription == "" { // a payment or a set-up: its money comes with an invoice, if at all
 		return "", "", nil, SkippedSubscription, nil
 	}
-	d := &data{Session: o.ID, Subscription: string(o.Subscription), Mode: o.Mode, Amount: o.Amount, Currency: o.Currency}
+	d := &data{
+		Session: o.ID, Subscription: string(o.Subscription), Mode: o.Mode, Payment: o.Payment,
+		Amount: o.Amount, Currency: o.Currency, CustomerRef: o.Metadata.customer(),
+	}
+	if d.CustomerRef == "" && o.PaymentLink == "" { // of a payment link anybody can choose it, in the link's query
+		d.CustomerRef = o.Reference
+	}
 	if o.Metadata != nil {
 		d.Plan = o.Metadata.Plan
 	}
 	return Started, string(o.Customer), d, "", d.checkMoney(false)
+}
+
+// item is what a subscription consists of. Besides the one that is the plan there can
+// be metered ones, for what is billed by usage.
+type item struct {
+	Quantity    *int64 `json:"quantity"`
+	PeriodStart *int64 `json:"current_period_start"`
+	PeriodEnd   *int64 `json:"current_period_end"`
+	Price       *struct {
+		ID        string    `json:"id"`
+		LookupKey *string   `json:"lookup_key"`
+		Metadata  *metadata `json:"metadata"`
+		Recurring *struct {
+			UsageType string `json:"usage_type"`
+		} `json:"recurring"`
+	} `json:"price"`
+}
+
+func (i item) metered() bool {
+	return i.Price != nil && i.Price.Recurring != nil && i.Price.Recurring.UsageType == "metered"
+}
+
+// planOf is the first item that isn't metered, else the first one, else none.
+func planOf(items []item) *item {
+	if i := slices.IndexFunc(items, func(i item) bool { return !i.metered() }); i >= 0 {
+		return &items[i]
+	}
+	if len(items) > 0 {
+		return &items[0]
+	}
+	return nil
 }
 
 func subscriptionAs(typ string) func(*envelope) (string, string, *data, string, error) {
@@ -99,23 +154,16 @@ func subscriptionAs(typ string) func(*envelope) (string, string, *data, string, 
 			Status   string    `json:"status"`
 			Metadata *metadata `json:"metadata"`
 			Items    struct {
-				Data []struct {
-					Quantity *int64 `json:"quantity"`
-					Price    *struct {
-						ID        string    `json:"id"`
-						LookupKey *string   `json:"lookup_key"`
-						Metadata  *metadata `json:"metadata"`
-					} `json:"price"`
-					PeriodStart *int64 `json:"current_period_start"`
-					PeriodEnd   *int64 `json:"current_period_end"`
-				} `json:"data"`
+				Data []item `json:"data"`
 			} `json:"items"`
-			PeriodStart       *int64 `json:"current_period_start"` // here until 2025-03-31, then on the items
-			PeriodEnd         *int64 `json:"current_period_end"`
-			TrialEnd          *int64 `json:"trial_end"`
-			CancelAtPeriodEnd *bool  `json:"cancel_at_period_end"`
-			CanceledAt        *int64 `json:"canceled_at"`
-			EndedAt           *int64 `json:"ended_at"`
+			PeriodStart       *int64         `json:"current_period_start"` // here until 2025-03-31, then on the items
+			PeriodEnd         *int64         `json:"current_period_end"`
+			TrialEnd          *int64         `json:"trial_end"`
+			CancelAtPeriodEnd *bool          `json:"cancel_at_period_end"`
+			CancelAt          *int64         `json:"cancel_at"`
+			CanceledAt        *int64         `json:"canceled_at"`
+			EndedAt           *int64         `json:"ended_at"`
+			PauseCollection   jsontext.Value `json:"pause_collection"` // an object while it is paused
 		}
 		if err := json.Unmarshal(e.Data.Object, &o); err != nil {
 			return "", "", nil, "", unreadable(err)
@@ -124,11 +172,12 @@ func subscriptionAs(typ string) func(*envelope) (string, string, *data, string, 
 			return "", "", nil, "", kgents.Errorf(kgents.CodeInvalid, `the subscription has no "id"`)
 		}
 		d := &data{
-			Subscription: o.ID, Status: o.Status, TrialEnd: o.TrialEnd,
+			Subscription: o.ID, Status: o.Status, TrialEnd: o.TrialEnd, CustomerRef: o.Metadata.customer(),
 			PeriodStart: o.PeriodStart, PeriodEnd: o.PeriodEnd,
+			CancelAtPeriodEnd: o.CancelAtPeriodEnd, CancelAt: o.CancelAt, CanceledAt: o.CanceledAt, EndedAt: o.EndedAt,
+			CollectionPaused: o.PauseCollection.Kind() == '{',
 		}
-		if len(o.Items.Data) > 0 {
-			item := o.Items.Data[0]
+		if item := planOf(o.Items.Data); item != nil {
 			d.Quantity = item.Quantity
 			if d.PeriodEnd == nil {
 				d.PeriodStart, d.PeriodEnd = item.PeriodStart, item.PeriodEnd
@@ -136,7 +185,7 @@ func subscriptionAs(typ string) func(*envelope) (string, string, *data, string, 
 			if p := item.Price; p != nil {
 				d.Price = p.ID
 				if p.LookupKey != nil {
-					d.Plan = *p.LookupKey
+					d.Plan, d.LookupKey = *p.LookupKey, *p.LookupKey
 				}
 				if p.Metadata != nil && p.Metadata.Plan != "" {
 					d.Plan = p.Metadata.Plan
@@ -146,26 +195,25 @@ func subscriptionAs(typ string) func(*envelope) (string, string, *data, string, 
 		if o.Metadata != nil && o.Metadata.Plan != "" {
 			d.Plan = o.Metadata.Plan
 		}
-		switch typ {
-		case Updated:
-			d.CancelAtPeriodEnd = o.CancelAtPeriodEnd
-		case Ended:
-			d.CanceledAt, d.EndedAt = o.CanceledAt, o.EndedAt
-		}
 		return typ, string(o.Customer), d, "", nil
 	}
+}
+
+// details is where an invoice names its subscription.
+type details struct {
+	Subscription ref       `json:"subscription"`
+	Metadata     *metadata `json:"metadata"` // the subscription's, as it was when the invoice was made
 }
 
 func invoiceAs(typ string) func(*envelope) (string, string, *data, string, error) {
 	return func(e *envelope) (string, string, *data, string, error) {
 		var o struct {
-			ID           string `json:"id"`
-			Customer     ref    `json:"customer"`
-			Subscription ref    `json:"subscription"` // here until 2025-03-31, then under parent
+			ID           string   `json:"id"`
+			Customer     ref      `json:"customer"`
+			Subscription ref      `json:"subscription"`         // here until 2025-03-31, then under parent
+			Details      *details `json:"subscription_details"` // likewise, but without the subscription
 			Parent       *struct {
-				Details *struct {
-					Subscription ref `json:"subscription"`
-				} `json:"subscription_details"`
+				Details *details `json:"subscription_details"`
 			} `json:"parent"`
 			AmountPaid    *int64 `json:"amount_paid"`
 			AmountDue     *int64 `json:"amount_due"`
@@ -181,8 +229,16 @@ func invoiceAs(typ string) func(*envelope) (string, string, *data, string, error
 			return "", "", nil, "", kgents.Errorf(kgents.CodeInvalid, `the invoice has no "id"`)
 		}
 		d := &data{Invoice: o.ID, Subscription: string(o.Subscription), Currency: o.Currency}
-		if d.Subscription == "" && o.Parent != nil && o.Parent.Details != nil {
-			d.Subscription = string(o.Parent.Details.Subscription)
+		if o.Details != nil {
+			d.CustomerRef = o.Details.Metadata.customer()
+		}
+		if o.Parent != nil && o.Parent.Details != nil {
+			if d.Subscription == "" {
+				d.Subscription = string(o.Parent.Details.Subscription)
+			}
+			if d.CustomerRef == "" {
+				d.CustomerRef = o.Parent.Details.Metadata.customer()
+			}
 		}
 		if typ == Succeeded {
 			d.Amount, d.BillingReason = o.AmountPaid, o.BillingReason

@@ -112,6 +112,8 @@ func payload(t testing.TB, stripeType string, change func(event, o object)) []by
 		"customer.subscription.created": "subscription",
 		"customer.subscription.updated": "subscription",
 		"customer.subscription.deleted": "subscription",
+		"customer.subscription.paused":  "subscription",
+		"customer.subscription.resumed": "subscription",
 		"invoice.paid":                  "invoice",
 		"invoice.payment_failed":        "invoice",
 	}[stripeType]
@@ -145,6 +147,14 @@ func oldSubscription(_, o object) {
 	delete(item, "current_period_start")
 	delete(item, "current_period_end")
 	o["current_period_start"], o["current_period_end"] = 1700000000, 1702592000
+}
+
+// plain takes out what Stripe's fixture has to show that it is there.
+func plain(_, o object) {
+	for _, name := range []string{"trial_end", "cancel_at", "canceled_at", "ended_at", "pause_collection"} {
+		o[name] = nil
+	}
+	o["cancel_at_period_end"] = false
 }
 
 func newSubscription(_, o object) {

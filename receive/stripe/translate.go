@@ -29,7 +29,7 @@ const Unattributed = "unattributed"
 
 // Reasons for which an event is no meter event, as metrics name them.
 const (
-	SkippedType         = "unhandled_type"  // not one of the six
+	SkippedType         = "unhandled_type"  // not one of the eight
 	SkippedThin         = "thin_event"      // a v2 event, which carries no object
 	SkippedSubscription = "no_subscription" // a checkout of something else
 )
@@ -48,6 +48,8 @@ var handled = map[string]func(*envelope) (kind string, customer string, d *data,
 	"customer.subscription.created": subscriptionAs(Started),
 	"customer.subscription.updated": subscriptionAs(Updated),
 	"customer.subscription.deleted": subscriptionAs(Ended),
+	"customer.subscription.paused":  subscriptionAs(Updated),
+	"customer.subscription.resumed": subscriptionAs(Updated),
 	"invoice.paid":                  invoiceAs(Succeeded),
 	"invoice.payment_failed":        invoiceAs(Failed),
 }

@@ -1,4 +1,4 @@
-// Package stripe verifies Stripe's webhooks and translates the six events that
+// Package stripe verifies Stripe's webhooks and translates the eight events that
 // count into meter events.
 //
 // It promises that nothing looks at a body before its signature was found good,
