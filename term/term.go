@@ -183,13 +183,18 @@ var minorDigits = map[string]int{
 	"bhd": 3, "jod": 3, "kwd": 3, "omr": 3, "tnd": 3,
 }
 
+// Decimals is how many decimals a currency has: 2 for usd, 0 for jpy.
+func Decimals(currency string) int {
+	if digits, ok := minorDigits[strings.ToLower(currency)]; ok {
+		return digits
+	}
+	return 2
+}
+
 // Money writes an amount in the minor unit of a currency as people write it:
 // 1234 usd is "12.34 USD", 1234 jpy is "1,234 JPY".
 func Money(minor float64, currency string) string {
-	digits, ok := minorDigits[strings.ToLower(currency)]
-	if !ok {
-		digits = 2
-	}
+	digits := Decimals(currency)
 	code := strings.ToUpper(currency)
 	if minor != math.Trunc(minor) || math.Abs(minor) >= 1e15 {
 		return Number(minor/math.Pow10(digits)) + " " + code
