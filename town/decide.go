@@ -75,6 +75,28 @@ const MaxOptions = 12
 
 // spending is what deciders have spent in a day of UTC.
 type spending struct {
-	Day    string `json:"day,omitempty"` // 2006-01-02
+	Day    string `json:"day,omitempty"` // as time.DateOnly
 	Tokens int64  `json:"tokens,omitempty"`
+}
+
+// on is what was spent in the day of now.
+func (s spending) on(now time.Time) int64 {
+	if s.turns(now) {
+		return 0
+	}
+	return s.Tokens
+}
+
+func (s *spending) add(now time.Time, tokens int64) {
+	if s.turns(now) {
+		*s = spending{Day: now.Format(time.DateOnly)}
+	}
+	s.Tokens = min(s.Tokens+tokens, maxCount)
+}
+
+// turns tells whether now is another day. Replicas whose clocks differ must not open
+// a new budget each time that they take turns at midnight: the day before counts as
+// the same. A day further ahead was a clock that ran wrong.
+func (s spending) turns(now time.Time) bool {
+	return now.Format(time.DateOnly) > s.Day || now.AddDate(0, 0, 1).Format(time.DateOnly) < s.Day
 }

@@ -129,17 +129,16 @@ func (e Event) usage(customer, id, typ string, data any) kgents.Event {
 		Source  string          `json:"source"`
 		Type    string          `json:"type"`
 		Subject string          `json:"subject"`
-		Time    time.Time       `json:"time"`
+		Time    string          `json:"time"`
 		Data    json.RawMessage `json:"data"`
-	}{"1.0", id, Source, typ, customer, e.Time, d}))
+	}{"1.0", id, Source, typ, customer, e.Time.Format(time.RFC3339Nano), d}))
 	return kgents.Event{
 		Source: Source, ID: id, Type: typ, Subject: customer, Time: e.Time,
 		Raw: raw, Data: raw[len(raw)-1-len(d) : len(raw)-1 : len(raw)-1], // data is the last member
 	}
 }
 
-// must is for what can't fail: marshalling structs of strings, numbers and a time
-// that Step has checked.
+// must is for what can't fail: marshalling structs of strings and numbers.
 func must[T any](v T, err error) T {
 	if err != nil {
 		panic(fmt.Sprintf("town: %v", err))

@@ -64,3 +64,13 @@ var phases = []phase{
 	{"evening", 2, 4, .3, .3, .2, .2, false, .3},
 	{"night", 1, 2, .1, .2, .1, .6, false, .7},
 }
+
+// weighted is an everyday operation with its weight in a phase.
+type weighted struct {
+	operation string
+	of        float64
+}
+
+func (p *phase) weights() [4]weighted {
+	return [4]weighted{{Greet, p.greet}, {Gossip, p.gossip}, {Trade, p.trade}, {Solo, p.solo}}
+}

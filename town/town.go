@@ -94,6 +94,9 @@ func New(id string, citizens int, seed uint64, created time.Time) (*Town, error)
 		return nil, kgents.Errorf(kgents.CodeInvalid, "a town has 3, 7, 10 or 25 citizens, not %d", citizens)
 	}
 	created = created.UTC()
+	if y := created.Year(); y < 1970 || y >= 2200 {
+		return nil, kgents.Errorf(kgents.CodeInvalid, "a town is founded between 1970 and 2199")
+	}
 	t := &Town{id: id, seed: seed, created: created, birth: birthOf(seed, created), day: 1, regions: regions}
 	t.pcg.Seed(seed, uint64(citizens))
 	t.rng = rand.New(&t.pcg)

@@ -43,16 +43,17 @@ func (t *Town) View(name string, lod int) (View, error) {
 	}
 	for i := range t.citizens {
 		if c := &t.citizens[i]; c.name == name || c.id == name {
-			return t.view(c, lod), nil
+			return t.view(i, lod), nil
 		}
 	}
 	return View{}, kgents.Errorf(kgents.CodeNotFound, "no citizen of this town has that name")
 }
 
-func (t *Town) view(c *citizen, lod int) View {
+func (t *Town) view(i, lod int) View {
+	c := &t.citizens[i]
 	v := View{LOD: lod, Name: c.name, Region: t.regions[c.region].name, Phase: t.Phase()}
 	if lod >= 1 {
-		v.Archetype, v.Mood = c.archetype.name, t.mood(c)
+		v.Archetype, v.Mood = c.archetype.name, t.mood(i)
 	}
 	if lod >= 2 {
 		v.Philosophy, v.Metaphor = c.archetype.philosophy, c.archetype.metaphor
@@ -60,9 +61,9 @@ func (t *Town) view(c *citizen, lod int) View {
 	if lod >= 3 {
 		traits := c.traits
 		v.Traits, v.Relationships = &traits, map[string]float64{}
-		for i, w := range c.views {
+		for j, w := range c.views {
 			if w != 0 {
-				v.Relationships[t.citizens[i].name] = w
+				v.Relationships[t.citizens[j].name] = w
 			}
 		}
 	}
@@ -177,20 +178,14 @@ func (t *Town) climate() (tension, cooperation float64) {
 	return tension / n, cooperation
 }
 
-// mood is a word for how a citizen feels: by what others think of it.
-func (t *Town) mood(c *citizen) string {
-	if c.state == Resting {
+// mood is a word for how citizen i feels: by what the others think of it.
+func (t *Town) mood(i int) string {
+	if t.citizens[i].state == Resting {
 		return "at rest"
 	}
 	var sum float64
-	self := 0
-	for i := range t.citizens {
-		if &t.citizens[i] == c {
-			self = i
-		}
-	}
-	for i := range t.citizens {
-		sum += t.citizens[i].views[self]
+	for _, c := range t.citizens {
+		sum += c.views[i]
 	}
 	switch mean := sum / float64(len(t.citizens)-1); {
 	case mean >= .5:
