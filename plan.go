@@ -186,7 +186,7 @@ const (
 
 // Periods of a quota.
 const (
-	PerPeriod = "period" // of the subscription; a calendar month in UTC without one
+	PerPeriod = "period" // of the subscription, see UsagePeriod; a calendar month in UTC without one
 	PerDay    = "day"    // in UTC
 	PerNone   = ""       // at any one time, for features without a meter
 )
