@@ -48,14 +48,16 @@ func (f *failure) Error() string {
 func failed(operation string, err error) error {
 	e, ok := errors.AsType[*stripe.Error](err)
 	if !ok {
-		if u, is := errors.AsType[*url.Error](err); is {
-			err = u.Err // the rest is the address
-		}
+		u, sent := errors.AsType[*url.Error](err)
 		switch {
 		case errors.Is(err, context.Canceled):
 			err = context.Canceled
 		case errors.Is(err, context.DeadlineExceeded):
 			err = context.DeadlineExceeded
+		case sent:
+			err = u.Err // the rest is the address
+		default:
+			err = errStranger // the library's text repeats what came
 		}
 		return kgents.Unavailable(defaultRetry, "Stripe does not answer: nothing is known to have changed; the same request with the same Idempotency-Key is safe to repeat", fmt.Errorf("%s: %w", operation, err))
 	}
@@ -106,6 +108,8 @@ func shown(message string) string {
 		return message
 	}
 }
+
+var errStranger = errors.New("what came is no answer of Stripe's: look at STRIPE_API_BASE")
 
 // failureOf is what Stripe answered, nil if it didn't.
 func failureOf(err error) *failure {

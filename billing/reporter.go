@@ -258,17 +258,14 @@ func (r *Reporter) marks(accounts []Account) []watermark {
 		}
 		m := watermark{Customer: a.ID, Stripe: a.Stripe, Start: minute(a.PeriodStart), End: minute(a.PeriodEnd)}
 		for _, f := range billed(cat, a.Plan) {
-			if m.Feature, m.Limit = f.ID, a.Plan.Quotas[f.ID].Limit.N(); m.End > m.Start && perPeriod(a.Plan.Quotas[f.ID]) {
+			q := a.Plan.Quotas[f.ID]
+			if m.Feature, m.Limit, m.PerDay = f.ID, q.Limit.N(), q.Per == kgents.PerDay; m.End > m.Start {
 				out = append(out, m)
 			}
 		}
 	}
 	return out
 }
-
-// perPeriod tells whether a quota is of the period that is billed. One of a day is
-// another sum, which package plan allows to be refused only.
-func perPeriod(q kgents.Quota) bool { return q.Per == kgents.PerPeriod }
 
 func minute(t time.Time) int64 { return t.Unix() / 60 * 60 }
 
@@ -285,7 +282,7 @@ func (r *Reporter) begin(ctx context.Context, kv jetstream.KeyValue, m watermark
 		s = &slot{kv: kv}
 	} else {
 		next := s.watermark
-		next.End, next.Limit = m.End, m.Limit
+		next.End, next.Limit, next.PerDay = m.End, m.Limit, m.PerDay
 		if m = next; m == s.watermark { // Pending is the same pointer
 			return nil
 		}
@@ -342,11 +339,10 @@ func (r *Reporter) settle(ctx context.Context, kv jetstream.KeyValue, key string
 	if !ok || !f.Metered() {
 		return nil // it is no longer sold, and nobody knows its meter
 	}
-	used, err := r.used(ctx, f, s.watermark)
+	over, err := r.over(ctx, f, s.watermark)
 	if err != nil {
 		return err
 	}
-	over := max(0, used-s.Limit)
 	if over <= s.Reported {
 		report.Surplus += s.Reported - over
 		return nil
@@ -373,21 +369,31 @@ func (r *Reporter) settle(ctx context.Context, kv jetstream.KeyValue, key string
 	return r.send(ctx, s, report)
 }
 
-// used is the meter's sum of the period, in whole units.
-func (r *Reporter) used(ctx context.Context, f kgents.Feature, m watermark) (int64, error) {
-	result, err := r.Meter.Query(ctx, meter.Query{Meter: f.Meter, From: m.start(), To: m.end(), Subjects: []string{m.Customer}})
+// over is what the meter has past the limit in the period, in whole units. Of a limit
+// of a day it is the sum of what is past it on each day of UTC; a day in which a period
+// ends is two, one of each period.
+func (r *Reporter) over(ctx context.Context, f kgents.Feature, m watermark) (int64, error) {
+	q := meter.Query{Meter: f.Meter, From: m.start(), To: m.end(), Subjects: []string{m.Customer}}
+	if m.PerDay {
+		q.WindowSize = meter.Day
+	}
+	result, err := r.Meter.Query(ctx, q)
 	if err != nil {
 		return 0, fmt.Errorf("%w: %w", errMeter, err)
 	}
-	var sum float64
+	var sum int64
 	for _, row := range result.Data {
-		sum += row.Value
+		if math.IsNaN(row.Value) || row.Value >= maxUnits || sum >= maxUnits {
+			return 0, fmt.Errorf("%w: a sum that is none of usage", errMeter)
+		}
+		sum += max(0, int64(math.Floor(row.Value))-m.Limit)
 	}
-	if sum >= math.MaxInt64/2 || math.IsNaN(sum) {
-		return 0, fmt.Errorf("%w: a sum that is no sum of usage", errMeter)
-	}
-	return int64(math.Floor(max(0, sum))), nil
+	return sum, nil
 }
+
+// maxUnits is far past what a float64 of the meter's answer holds exactly; such a sum is
+// refused.
+const maxUnits = 1 << 60
 
 var errMeter = errors.New("the meter")
 

@@ -22,6 +22,7 @@ type watermark struct {
 	Start    int64  `json:"start"` // Unix seconds, whole minutes
 	End      int64  `json:"end"`
 	Limit    int64  `json:"limit"` // of the plan that was in force last
+	PerDay   bool   `json:"per_day,omitempty"`
 
 	// Reported is what Stripe has for certain. Pending is what it may have: it is
 	// written before it is sent, and sent until Stripe has it.

@@ -17,6 +17,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -43,12 +44,34 @@ var mock = sync.OnceValues(func() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
+	null, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+	if err != nil {
+		return nil, err
+	}
 	stub, err := server.NewStubServer(fixtures, document, false, false)
 	if err != nil {
 		return nil, err
 	}
-	return http.HandlerFunc(stub.HandleRequest), nil
+	return quiet{stub, null}, nil
 })
+
+// quiet sends to nowhere what stripe-mock prints of every request to the process's
+// standard output; it has no other way. Only one request at a time is at it.
+type quiet struct {
+	stub *server.StubServer
+	null *os.File
+}
+
+var quieting sync.Mutex
+
+func (q quiet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	quieting.Lock()
+	defer quieting.Unlock()
+	out := os.Stdout
+	os.Stdout = q.null
+	defer func() { os.Stdout = out }()
+	q.stub.HandleRequest(w, r)
+}
 
 // Fault is what happens to a request instead of, or after, what should.
 type Fault struct {
@@ -77,7 +100,7 @@ type Server struct {
 	requests []Request
 	last     int                        // number of the last id
 	keys     map[string]kept            // by idempotency key
-	objects  map[string][]Object       // by kind, oldest first
+	objects  map[string][]Object        // by kind, oldest first
 	events   map[string]map[string]Used // by event name, then identifier
 }
 
@@ -214,7 +237,11 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		for k, v := range fault.Header {
 			w.Header().Set(k, v)
 		}
-		s.answer(w, fault.Status, Object{"error": fault.Error})
+		e := fault.Error
+		if e == nil {
+			e = map[string]string{"type": "api_error"}
+		}
+		s.answer(w, fault.Status, Object{"error": e})
 		return
 	}
 	status, answer, replayed := s.once(request, seen.Body.Bytes())

@@ -1,0 +1,43 @@
+package billing
+
+import (
+	"context"
+	"time"
+
+	"github.com/kgents/kgents"
+)
+
+// Each route as a function, for callers with a customer's key.
+func (s *Service) Checkout(ctx context.Context, who kgents.Principal, in *CheckoutIn) (*PageOut, error) {
+	return s.checkout(ctx, who, in)
+}
+
+func (s *Service) Portal(ctx context.Context, who kgents.Principal, in *PortalIn) (*PageOut, error) {
+	return s.portal(ctx, who, in)
+}
+
+func (s *Service) Cancel(ctx context.Context, who kgents.Principal, in *CancelIn) (*SubscriptionOut, error) {
+	return s.cancel(ctx, who, in)
+}
+
+func (s *Service) Reactivate(ctx context.Context, who kgents.Principal, in *ReactivateIn) (*SubscriptionOut, error) {
+	return s.reactivate(ctx, who, in)
+}
+
+func (s *Service) Change(ctx context.Context, who kgents.Principal, in *ChangeIn) (*SubscriptionOut, error) {
+	return s.change(ctx, who, in)
+}
+
+// At gives a reporter a clock.
+func (c ReporterConfig) At(now func() time.Time) ReporterConfig {
+	c.now = now
+	return c
+}
+
+// Pick is where a request may send a browser.
+func Pick(page string, origins []string, asked string) (string, error) {
+	return newReturns(page, origins).pick("success_url", asked, "success")
+}
+
+// UnitPrice is a price of one.
+var UnitPrice = unitPrice
