@@ -72,18 +72,18 @@ func (a Answer) Explain() string {
 	return fmt.Sprintf("within the plan %s: %s of %s %s are left", a.Plan, a.Left, a.Limit, a.Feature)
 }
 
-// judge fills in what follows from used, what is reserved besides, and the quota.
-func (a *Answer) judge(q kgents.Quota, has bool, used, held, more int64) {
-	a.Used = used
+// judge fills in what follows from Used, what is reserved besides, and the quota.
+func (a *Answer) judge(q kgents.Quota, has bool, held, more int64) {
 	if !has {
 		a.Reason, a.Limit, a.Left = ReasonPlan, kgents.AtMost(0), kgents.AtMost(0)
 		return
 	}
-	a.Limit, a.Left, a.Over = q.Limit, q.Limit.Left(add(used, held)), q.Over
+	taken := add(a.Used, held)
+	a.Limit, a.Left, a.Over = q.Limit, q.Limit.Left(taken), q.Over
 	switch {
 	case q.Limit.Unlimited():
 		a.Allowed, a.Reason = true, ReasonUnlimited
-	case q.Limit.Allows(add(used, held), more):
+	case q.Limit.Allows(taken, more):
 		a.Allowed, a.Reason = true, ReasonWithin
 	case q.Over == kgents.OverBill:
 		a.Allowed, a.Reason = true, ReasonBilled
@@ -110,6 +110,36 @@ func options(cat *kgents.Catalog, plan, feature string, used, more int64) []Opti
 			o.Prices = append(o.Prices, Price{price.Interval, price.Amount, cat.Currency})
 		}
 		out = append(out, o)
+	}
+	return out
+}
+
+// Refusal is the error of an answer that doesn't allow: what a program needs to offer
+// more stands in its Extra.
+func (a Answer) Refusal() *kgents.Error {
+	err := kgents.Errorf(kgents.CodePayment, "%s", a.Explain())
+	upgrade := a.Upgrade
+	if upgrade == nil {
+		upgrade = []Option{} // there is none
+	}
+	err.Extra = map[string]any{"feature": a.Feature, "plan": a.Plan, "used": a.Used, "limit": a.Limit, "upgrade": upgrade}
+	if !a.ResetsAt.IsZero() {
+		err.Extra["resets_at"] = a.ResetsAt
+	}
+	if len(upgrade) > 0 {
+		err.Extra["checkout"] = checkout(a.Customer, upgrade[0])
+	}
+	return err
+}
+
+// checkout is how the smallest plan that would allow it is bought.
+func checkout(customer string, o Option) map[string]any {
+	out := map[string]any{
+		"method": "POST", "path": "/v1/billing/checkout",
+		"body": map[string]any{"customer": customer, "plan": o.Plan},
+	}
+	if o.Checkout != "" {
+		out["url"] = o.Checkout
 	}
 	return out
 }

@@ -1,10 +1,59 @@
-// Package entitle answers whether a customer may use more of a feature.
+// Package entitle answers whether a customer may use more of what its plan limits, and
+// bounds its requests by the plan's rate.
+//
+// An Engine answers from memory, in about a microsecond, and asks nobody meanwhile.
+// What a customer has used is what the meter has said (the base, asked again every
+// minute while the customer uses something) and what the stream of events has shown
+// since: each replica reads the stream by itself, from the message up to which the sink
+// has acknowledged everything, so usage shows on every replica as soon as it is durable
+// and has travelled, well within a second.
+//
+// # How far over a hard limit
+//
+// A replica refuses what doesn't fit beside what it has seen and what it has granted
+// itself (Take). It can't know what others have granted a moment ago. With N replicas,
+// of which each grants at most g units in λ, what is granted in total is at most
+//
+//	limit + (N−1) × g
+//
+// where λ is the time from a grant until the other replicas have read its event: the
+// caller's own work, the write to the stream, and the tail's latency, which is
+// milliseconds. That is less than one flush interval's worth, in which λ fits many
+// times. One replica alone grants exactly the limit. It holds for callers who Take what
+// they use and release when that is durable, within ReservedFor; who only asks (Check)
+// adds what it lets through in λ. Nor can a limit hold back what a customer sends as
+// usage by itself: usage that has happened is never refused.
+//
+// It errs to the other side, refusing early, by what was under way at a refresh: the
+// meter may have counted messages that the sink has not acknowledged, and these count
+// twice until the next refresh, a second later at first. That too is one flush
+// interval's worth at most, and with an OpenMeter that counts asynchronously what it
+// counts in Config.Settle. So do duplicates in the stream, and events that the meter
+// refuses. When nothing is under way, every replica says exactly what the meter says.
+//
+// # When something is away
+//
+// While the meter is away, answers come from its last word and the stream: exact but
+// for duplicates. While NATS is, from what is known: nothing new becomes durable then,
+// but for what publishers keep in their spool, which shows when it is drained. Before
+// the meter has spoken at all nothing counts as used: entitlements fail open, since a
+// customer who has paid must not stand still because of us. Each such answer is Stale,
+// and kgents_entitlement_stale is 1 while they are; the tail goes on where it was, so
+// nothing is left out. A late event counts in the period of its time, and not in the
+// one that is now.
+//
+// # Bounds
+//
+// A counter of some 200 bytes for each customer and metered feature, up to maxDeltas
+// messages of it since the last refresh, and up to maxHolds reservations. What the
+// tail has pulled and not read is at most 4 MiB.
 package entitle
 
 import (
 	"context"
 	"log/slog"
-	"math"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -75,93 +124,81 @@ type Crossing struct {
 	PeriodStart, PeriodEnd time.Time
 }
 
-// Engine answers from memory. Close it.
+// Engine answers from memory. It is safe for concurrent use. Close it.
 type Engine struct {
-	c   Config
-	now func() time.Time
+	c       Config
+	now     func() time.Time
+	lull    time.Duration
+	metrics *metrics
+
+	// live says that the tail has read all there is, or nearly; failing that the meter
+	// can't be asked.
+	live, failing atomic.Bool
+
+	epoch   atomic.Uint64 // how often the tail began anew; 0 before the first time
+	at      atomic.Uint64 // the tail has read everything up to this message
+	reading atomic.Uint64 // the message that it is at, or at
+	placed  bool          // at means something; the tail's own
+	scan    scanner       // the tail's own
+
+	learning sync.Mutex
+	learnt   atomic.Pointer[learnt]
+
+	mu        sync.RWMutex // before a customer's
+	customers map[string]*customer
+	places    []place   // of the sink, for Settle
+	sure      time.Time // see certain
+
+	activeMu sync.Mutex // after all others
+	active   []*customer
+
+	released chan released
+
+	stop func()
+	done sync.WaitGroup
 }
 
 // New returns an Engine that begins to read in the background. It needs neither NATS
 // nor the meter to be there.
-func New(c Config) *Engine { return &Engine{c: c, now: time.Now} }
+func New(c Config) *Engine {
+	e := newEngine(c)
+	e.start()
+	return e
+}
+
+func (e *Engine) start() {
+	ctx, cancel := context.WithCancel(context.Background())
+	e.stop = cancel
+	e.done.Go(func() { e.follow(ctx) })
+	e.done.Go(func() { e.keep(ctx) })
+	e.done.Go(func() { e.settle(ctx) })
+}
+
+func newEngine(c Config) *Engine {
+	e := &Engine{c: c, now: time.Now, lull: lull, customers: map[string]*customer{}, released: make(chan released, maxReleased), stop: func() {}}
+	e.metrics = newMetrics(c.Registerer, e)
+	return e
+}
 
 // Close ends what runs in the background. The engine goes on answering from what it
 // knows.
-func (e *Engine) Close() {}
-
-// Check answers whether customer may use more units of feature. Existing is how many
-// there are of a feature without a meter, nil if the caller doesn't know; it is not
-// looked at for a feature with one. Nothing is reserved.
-//
-// The error is an *kgents.Error: CodeNotFound for a customer or feature that isn't
-// there, CodeInvalid for a negative number.
-func (e *Engine) Check(customer, feature string, more int64, existing *int64) (Answer, error) {
-	a, _, err := e.check(customer, feature, more, existing)
-	return a, err
+func (e *Engine) Close() {
+	e.stop()
+	e.done.Wait()
 }
 
-// Require is nil if Check allows it, else an *kgents.Error with CodePayment whose Extra
-// says what a program needs to offer more.
-func (e *Engine) Require(customer, feature string, more int64, existing *int64) error {
-	a, err := e.Check(customer, feature, more, existing)
-	if err != nil || a.Allowed {
-		return err
+// Changed says that something about a customer may be different: its plan or its
+// period. It is for Accounts that can tell; answers are by the new plan at once without
+// it, and alerts within a minute.
+func (e *Engine) Changed(customer string) {
+	if _, ok := e.c.Accounts.Account(customer); !ok {
+		return
 	}
-	return a.Refusal()
-}
-
-// Refusal is the error of an answer that doesn't allow.
-func (a Answer) Refusal() *kgents.Error {
-	err := kgents.Errorf(kgents.CodePayment, "%s", a.Explain())
-	err.Extra = map[string]any{"feature": a.Feature, "used": a.Used, "limit": a.Limit, "upgrade": a.Upgrade}
-	if !a.ResetsAt.IsZero() {
-		err.Extra["resets_at"] = a.ResetsAt.UTC()
+	c := e.customer(customer)
+	c.mu.Lock()
+	for _, k := range c.counters {
+		k.due = time.Time{}
 	}
-	return err
-}
-
-// Take is Check that also reserves n units of a feature with a meter when they are
-// allowed: they count as used here until the stream has shown their events, so that
-// requests that come at once don't each get what is left. Call release once, when the
-// events are durable or will never be. Without it the reservation ends after
-// ReservedFor. Release is never nil, and does nothing when nothing was reserved.
-func (e *Engine) Take(customer, feature string, n int64) (release func(), a Answer, err error) {
-	a, _, err = e.check(customer, feature, n, nil)
-	return func() {}, a, err
-}
-
-// ReservedFor is how long a reservation lasts that nobody releases.
-const ReservedFor = 5 * time.Second
-
-func (e *Engine) check(customer, feature string, more int64, existing *int64) (Answer, Account, error) {
-	if more < 0 || existing != nil && *existing < 0 {
-		return Answer{}, Account{}, kgents.Errorf(kgents.CodeInvalid, "an amount is a whole number of 0 or more")
-	}
-	cat := e.c.Catalog()
-	if _, ok := cat.Feature(feature); !ok {
-		return Answer{}, Account{}, kgents.Errorf(kgents.CodeNotFound, "there is no feature %.80q", feature)
-	}
-	account, ok := e.c.Accounts.Account(customer)
-	if !ok {
-		return Answer{}, Account{}, kgents.Errorf(kgents.CodeNotFound, "there is no customer %.80q", customer)
-	}
-	a := Answer{Customer: customer, Plan: account.Plan.ID, Feature: feature}
-	q, has := account.Plan.Quotas[feature]
-	used := int64(0)
-	if existing != nil {
-		used = *existing
-	}
-	a.judge(q, has, used, 0, more)
-	if !a.Allowed {
-		a.Upgrade = options(cat, account.Plan.ID, feature, used, more)
-	}
-	return a, account, nil
-}
-
-// add is a + b for numbers of 0 or more, at most the largest int64.
-func add(a, b int64) int64 {
-	if a > math.MaxInt64-b {
-		return math.MaxInt64
-	}
-	return a + b
+	c.mu.Unlock()
+	e.touch(c)
 }
