@@ -4,8 +4,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"strings"
-
-	"github.com/kgents/kgents"
 )
 
 // Kind is what a Change tells about. Its order is the order in which events of one
@@ -33,10 +31,10 @@ type Change struct {
 	Created int64  `json:"created"` // when it happened, by Stripe's clock
 
 	Subscription string `json:"subscription,omitempty"`
-	Status       string `json:"status,omitempty"` // Stripe's word
+	Status       string `json:"status,omitempty"` // Stripe's word; of a checkout that of its payment
 	Price        string `json:"price,omitempty"`  // Stripe's price id
 	LookupKey    string `json:"lookup_key,omitempty"`
-	Plan         string `json:"plan,omitempty"` // as metadata names it
+	Plan         string `json:"plan,omitempty"` // as metadata names it, else the lookup key
 	Quantity     int64  `json:"quantity,omitempty"`
 
 	PeriodStart       int64 `json:"period_start,omitempty"`
@@ -46,7 +44,7 @@ type Change struct {
 	CancelAt          int64 `json:"cancel_at,omitempty"`
 	CanceledAt        int64 `json:"canceled_at,omitempty"`
 	EndedAt           int64 `json:"ended_at,omitempty"`
-	Paused            bool  `json:"collection_paused,omitempty"`
+	Paused            bool  `json:"collection_paused,omitempty"` // invoices are not collected for now
 
 	Invoice     string `json:"invoice,omitempty"`
 	Amount      int64  `json:"amount,omitempty"` // minor unit of Currency
@@ -55,95 +53,39 @@ type Change struct {
 	NextAttempt int64  `json:"next_attempt,omitempty"`
 }
 
-// compare orders changes by when they happened. It is total: only equal changes are
-// equal in it.
+// snapshot tells whether it says how a subscription is.
+func (c Change) snapshot() bool { return c.Kind == Created || c.Kind == Updated || c.Kind == Deleted }
+
+// progress orders Stripe's statuses by which of two is the later one, where the time
+// can't tell. Past due stands over active: a payment that came in the same second is
+// known from its invoice, and a failure may not be.
+var progress = map[string]int{
+	StatusIncomplete: 1, StatusTrialing: 2, StatusActive: 3, StatusPastDue: 4,
+	StatusPaused: 5, StatusUnpaid: 6, StatusIncompleteExpired: 7, StatusCanceled: 8,
+}
+
+// compare orders changes by when they happened. Stripe's times are whole seconds, so
+// of two of a second the kind decides, then the later period, then the status that
+// comes later in a life, and then what is arbitrary but always the same. It is total:
+// only equal changes are equal in it.
 func compare(a, b Change) int {
-	return cmp.Or(
-		cmp.Compare(a.Created, b.Created),
+	if c := cmp.Compare(a.Created, b.Created); c != 0 || a == b {
+		return c
+	}
+	if c := cmp.Or(
 		cmp.Compare(a.Kind, b.Kind),
-		cmp.Compare(a.PeriodEnd, b.PeriodEnd), // of two updates in a second the renewal is the later one
+		cmp.Compare(a.PeriodEnd, b.PeriodEnd),
+		cmp.Compare(progress[a.Status], progress[b.Status]),
 		strings.Compare(a.ID, b.ID),
-		strings.Compare(a.content(), b.content()),
-	)
+	); c != 0 {
+		return c
+	}
+	// The same event as two versions of the translation made it: the one that says more.
+	x, y := a.content(), b.content()
+	return cmp.Or(cmp.Compare(len(x), len(y)), strings.Compare(x, y))
 }
 
 func (c Change) content() string {
-	b, _ := json.Marshal(c) // a struct of texts and numbers can't fail
+	b, _ := json.Marshal(c) // texts, numbers and flags: it can't fail
 	return string(b)
-}
-
-// data are the members of an event's data that are read.
-type data struct {
-	StripeType        string `json:"stripe_event_type"`
-	Account           string `json:"account"`
-	CustomerRef       string `json:"customer_ref"`
-	Session           string `json:"checkout_session"`
-	Subscription      string `json:"subscription_id"`
-	Invoice           string `json:"invoice_id"`
-	Plan              string `json:"plan"`
-	LookupKey         string `json:"lookup_key"`
-	Status            string `json:"status"`
-	Price             string `json:"price_id"`
-	Quantity          int64  `json:"quantity"`
-	Amount            int64  `json:"amount"`
-	Currency          string `json:"currency"`
-	AttemptCount      int64  `json:"attempt_count"`
-	NextAttempt       int64  `json:"next_payment_attempt"`
-	TrialEnd          int64  `json:"trial_end"`
-	PeriodStart       int64  `json:"current_period_start"`
-	PeriodEnd         int64  `json:"current_period_end"`
-	CancelAtPeriodEnd bool   `json:"cancel_at_period_end"`
-	CancelAt          int64  `json:"cancel_at"`
-	CanceledAt        int64  `json:"canceled_at"`
-	EndedAt           int64  `json:"ended_at"`
-	Paused            bool   `json:"collection_paused"`
-}
-
-// FromEvent reads a Stripe event as package receive/stripe has translated it. It is
-// false for an event that says nothing about a subscription: of another source, of no
-// subscription, or of a connected account, whose owner could otherwise sell himself a
-// plan. The error is an *kgents.Error with CodeInvalid.
-func FromEvent(e kgents.Event) (Change, bool, error) {
-	if e.Source != kgents.SourceStripe {
-		return Change{}, false, nil
-	}
-	var d data
-	if err := json.Unmarshal(e.Data, &d); err != nil {
-		return Change{}, false, &kgents.Error{Code: kgents.CodeInvalid, Message: "the data of the Stripe event can't be read", Err: err}
-	}
-	c := Change{
-		ID: e.ID, Type: d.StripeType, Created: e.Time.Unix(),
-		Subscription: d.Subscription, Status: d.Status, Price: d.Price, LookupKey: d.LookupKey, Plan: d.Plan, Quantity: d.Quantity,
-		PeriodStart: d.PeriodStart, PeriodEnd: d.PeriodEnd, TrialEnd: d.TrialEnd,
-		CancelAtPeriodEnd: d.CancelAtPeriodEnd, CancelAt: d.CancelAt, CanceledAt: d.CanceledAt, EndedAt: d.EndedAt, Paused: d.Paused,
-		Invoice: d.Invoice, Amount: d.Amount, Currency: d.Currency, Attempt: d.AttemptCount, NextAttempt: d.NextAttempt,
-	}
-	switch e.Type {
-	case "subscription.started":
-		c.Kind = Created
-		if d.Session != "" {
-			c.Kind = Checkout
-		}
-	case "subscription.updated":
-		c.Kind = Updated
-	case "subscription.ended":
-		c.Kind = Deleted
-	case "payment.success":
-		c.Kind = Paid
-	case "payment.failed":
-		c.Kind = Failed
-	default:
-		return Change{}, false, nil
-	}
-	return c, d.Subscription != "" && d.Account == "", nil
-}
-
-// Ref is the customer's id of ours that a Stripe event names, as checkout has handed it
-// to Stripe; empty if it names none.
-func Ref(e kgents.Event) string {
-	var d data
-	if e.Source != kgents.SourceStripe || json.Unmarshal(e.Data, &d) != nil || d.Account != "" {
-		return ""
-	}
-	return d.CustomerRef
 }
