@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -32,7 +33,7 @@ func (f Format) csv() bool {
 	if f.Format != "" {
 		return f.Format == "csv"
 	}
-	return negotiation.SelectQValueFast(f.Accept, []string{"application/json", "text/csv"}) == "text/csv"
+	return negotiation.SelectQValue(f.Accept, []string{"application/json", "text/csv"}) == "text/csv"
 }
 
 // Sheet is what can be shown as a table. Cells are texts, numbers, times, or nil for an
@@ -121,10 +122,12 @@ func cellText(cell any) string {
 }
 
 // harmless keeps a text from being a formula: those begin with one of these signs, also
-// behind spaces, and in the wide forms of East Asian input.
+// behind what can't be seen, and in the wide forms of East Asian input.
 func harmless(text string) string {
-	rest := strings.TrimLeft(text, " \u00a0\u3000\ufeff")
-	if rest != "" && strings.ContainsRune("=+-@\t\r\n＝＋－＠", []rune(rest)[0]) {
+	rest := strings.TrimLeftFunc(text, func(c rune) bool {
+		return unicode.IsSpace(c) || unicode.IsControl(c) || unicode.Is(unicode.Cf, c)
+	})
+	if rest != "" && strings.ContainsRune("=+-@＝＋－＠", []rune(rest)[0]) || text != "" && strings.ContainsRune("\t\r\n", rune(text[0])) {
 		return "'" + text
 	}
 	return text
