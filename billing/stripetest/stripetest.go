@@ -76,6 +76,7 @@ func (q quiet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // Fault is what happens to a request instead of, or after, what should.
 type Fault struct {
 	Status int               // answered without doing it; 0 = none
+	After  int               // it is done, and this is answered all the same; 0 = none
 	Error  map[string]string // of that answer: type, code, message, param
 	Header map[string]string
 	Lose   bool // it is done, and the connection ends without an answer
@@ -245,6 +246,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	status, answer, replayed := s.once(request, seen.Body.Bytes())
+	if fault != nil && fault.After != 0 {
+		s.answer(w, fault.After, Object{"error": Object{"type": "api_error"}})
+		return
+	}
 	if fault != nil && fault.Lose {
 		panic(http.ErrAbortHandler)
 	}
@@ -286,4 +291,14 @@ func write(w http.ResponseWriter, status int, body []byte) {
 func problem(status int, kind, code, message string) (int, []byte) {
 	b, _ := json.Marshal(Object{"error": Object{"type": kind, "code": code, "message": message}})
 	return status, b
+}
+
+// Use takes a meter event of somebody else's.
+func (s *Server) Use(event, customer string, value int64, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.events[event] == nil {
+		s.events[event] = map[string]Used{}
+	}
+	s.events[event][fmt.Sprintf("other %d", len(s.events[event]))] = Used{Customer: customer, Value: value, Time: at.Unix(), At: s.Now()}
 }
