@@ -85,7 +85,7 @@ and in another terminal:
 	add("run", newUpCommand(), newAPICommand(), newSinkCommand(), newMeterCommand())
 	add("use", newEmitCommand(), newVerifyCommand(), newUsageCommand(), newDeadLetterCommand())
 	add("use", newSpoolCommand(), newStreamCommand())
-	add("use", newReconcileCommand(), newLoadCommand(), newSecretsCommand(), newChecklistCommand())
+	add("use", newTownCommand(), newReconcileCommand(), newLoadCommand(), newSecretsCommand(), newChecklistCommand())
 	add("about", newConfigCommand(), newVersionCommand(), newCompletionCommand())
 	root.SetHelpCommandGroupID("about")
 	return root
