@@ -7,7 +7,7 @@ import (
 	"net/url"
 	"time"
 
-	"github.com/kgents/kgents"
+	root "github.com/kgents/kgents"
 )
 
 // account is how a customer stands, as far as the routes tell: what they don't is zero.
@@ -25,13 +25,13 @@ type account struct {
 
 // quota is a line of GET /v1/entitlements.
 type quota struct {
-	Feature  string       `json:"feature"`
-	Plan     string       `json:"plan"`
-	Used     int64        `json:"used"`
-	Limit    kgents.Limit `json:"limit"`
-	Over     kgents.Over  `json:"over"`
-	ResetsAt time.Time    `json:"resets_at"`
-	Known    bool         `json:"-"`
+	Feature  string     `json:"feature"`
+	Plan     string     `json:"plan"`
+	Used     int64      `json:"used"`
+	Limit    root.Limit `json:"limit"`
+	Over     root.Over  `json:"over"`
+	ResetsAt time.Time  `json:"resets_at"`
+	Known    bool       `json:"-"`
 }
 
 // share is used as a part of the limit; 0 of no limit.

@@ -5,7 +5,7 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/kgents/kgents"
+	root "github.com/kgents/kgents"
 	"github.com/kgents/kgents/term"
 	"github.com/kgents/kgents/town"
 	"github.com/kgents/kgents/town/host"
@@ -62,8 +62,11 @@ func (v townView) draw(s term.Style, width, height int) []string {
 	}
 	lines := append(head, places...)
 	lines = append(lines, rule(s, "what happens", width))
-	lines = append(lines, v.happened(s, width, happened)...)
-	return append(lines, foot...)
+	lines = append(append(lines, v.happened(s, width, happened)...), foot...)
+	for i := range lines {
+		lines[i] = term.Cut(lines[i], width)
+	}
+	return lines
 }
 
 func (v townView) plan() string {
@@ -201,37 +204,42 @@ func box(s term.Style, p host.Place, items []string, width, rows int, closed boo
 	fill := strings.Repeat("─", max(0, width-3-term.Width(title)-term.Width(count)))
 	out := []string{s.Faint("╭") + s.Strong(title) + s.Faint(fill+count+"─╮")}
 	inner := width - 4
-	line, n := "", 0
-	var packed []string
-	for _, item := range items {
-		next := item
-		if line != "" {
-			next = line + "  " + item
-		}
-		if line != "" && term.Width(next) > inner {
-			packed, line = append(packed, line), item
-		} else {
-			line = next
-		}
-		n++
-	}
-	if line != "" {
-		packed = append(packed, line)
-	}
-	for i := range rows {
-		text := ""
-		if i < len(packed) {
-			text = packed[i]
-		}
-		if i == rows-1 && len(packed) > rows {
-			text = term.Cut(text, inner-1) + s.Faint("…")
-		}
-		out = append(out, s.Faint("│")+" "+term.Pad(text, inner)+" "+s.Faint("│"))
+	for _, line := range pack(s, items, inner, rows) {
+		out = append(out, s.Faint("│")+" "+term.Pad(line, inner)+" "+s.Faint("│"))
 	}
 	if closed {
 		out = append(out, s.Faint("╰"+strings.Repeat("─", max(0, width-2))+"╯"))
 	}
 	return out
+}
+
+// pack puts items into rows of a width, and says at the end how many found no room.
+func pack(s term.Style, items []string, width, rows int) []string {
+	lines := make([]string, rows)
+	row := 0
+	for i, item := range items {
+		more := fmt.Sprintf("+%d", len(items)-i)
+		for {
+			next := item
+			if lines[row] != "" {
+				next = lines[row] + "  " + item
+			}
+			room := width
+			if row == rows-1 && i < len(items)-1 {
+				room -= 2 + len(more) // for what may have to stand there
+			}
+			if term.Width(next) <= room || lines[row] == "" && row < rows-1 {
+				lines[row] = next
+				break
+			}
+			if row == rows-1 {
+				lines[row] = strings.TrimLeft(lines[row]+"  "+s.Faint(more), " ")
+				return lines
+			}
+			row++
+		}
+	}
+	return lines
 }
 
 // happened are the last n things that happened, the newest at the bottom.
@@ -271,10 +279,15 @@ func (v townView) happened(s term.Style, width, n int) []string {
 
 // foot are the figures.
 func (v townView) foot(s term.Style, width int) []string {
+	drawn := 10
+	if width >= 110 {
+		drawn = bars
+	}
+	spark := func(values []float64) string { return term.Sparkline(keep(values, drawn)) }
 	lines := []string{
 		rule(s, "what it comes to", width),
-		sides(fmt.Sprintf("tension %.3f %s   cooperation %.2f %s", v.Town.Tension, s.Warn(term.Sparkline(v.Tension)), v.Town.Cooperation, s.Good(term.Sparkline(v.Cooperation))),
-			s.Faint(fmt.Sprintf("this town %s tokens, %s interactions", term.Number(float64(v.Town.Tokens)), term.Number(float64(v.Town.Interactions)))), width),
+		sides(fmt.Sprintf("tension %.3f %s   cooperation %.2f %s", v.Town.Tension, s.Warn(spark(v.Tension)), v.Town.Cooperation, s.Good(spark(v.Cooperation))),
+			s.Faint(fmt.Sprintf("%s interactions", term.Number(float64(v.Town.Interactions)))), width),
 		v.quotaLine(s, v.Account.Tokens, width),
 		v.costLine(s, width),
 	}
@@ -304,7 +317,7 @@ func (v townView) quotaLine(s term.Style, q quota, width int) string {
 	text += fmt.Sprintf("  %3.0f %%", share*100)
 	paint := s.Good
 	switch {
-	case share >= 1 && q.Over == kgents.OverBill:
+	case share >= 1 && q.Over == root.OverBill:
 		paint = s.Warn
 		text += s.Warn(fmt.Sprintf("  %s past it", term.Number(float64(q.past()))))
 	case share >= 1:
@@ -327,7 +340,7 @@ func (v townView) costLine(s term.Style, width int) string {
 		if a.OverCost > 0 {
 			over = s.Warn(money(a.OverCost) + " past it")
 		}
-		left = fmt.Sprintf("cost   %s  =  %s plan + %s", s.Strong(money(a.PlanCost+a.OverCost)), money(a.PlanCost), over)
+		left = fmt.Sprintf("cost   %s  plan %s, %s", s.Strong(money(a.PlanCost+a.OverCost)), money(a.PlanCost), over)
 	}
 	right := ""
 	if at := a.Tokens.ResetsAt; !at.IsZero() {

@@ -8,7 +8,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/kgents/kgents"
+	root "github.com/kgents/kgents"
 	"github.com/kgents/kgents/term"
 	"github.com/kgents/kgents/town"
 	"github.com/kgents/kgents/town/host"
@@ -174,9 +174,9 @@ func printTownUsage(w io.Writer, t host.Town, f host.Figures, a account) {
 	}
 }
 
-func limitText(l kgents.Limit) string {
+func limitText(l root.Limit) string {
 	if l.Unlimited() {
-		return kgents.Unlimited
+		return root.Unlimited
 	}
 	return term.Number(float64(l.N()))
 }
@@ -184,7 +184,7 @@ func limitText(l kgents.Limit) string {
 // quotaText says what a quota's figures mean.
 func quotaText(s term.Style, q quota) string {
 	switch share := q.share(); {
-	case share >= 1 && q.Over == kgents.OverBill:
+	case share >= 1 && q.Over == root.OverBill:
 		return s.Warn("past the plan: billed")
 	case share >= 1:
 		return s.Bad("at the limit: refused until " + q.ResetsAt.Format("2006-01-02 15:04 MST"))

@@ -156,11 +156,3 @@ func (v *v1) refused(status int, body []byte) error {
 	}
 	return r
 }
-
-// printJSON writes v as people and programs read it.
-func printJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetIndent("", "  ")
-	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
-}
