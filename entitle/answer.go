@@ -2,7 +2,6 @@ package entitle
 
 import (
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/kgents/kgents"
@@ -57,19 +56,19 @@ type Price struct {
 func (a Answer) Explain() string {
 	switch a.Reason {
 	case ReasonPlan:
-		return fmt.Sprintf("the plan %s has no %s", a.Plan, a.Feature)
+		return fmt.Sprintf("%s: the plan %s has none", a.Feature, a.Plan)
 	case ReasonLimit:
-		text := fmt.Sprintf("the plan %s allows %s %s, and %s are used", a.Plan, a.Limit, a.Feature, strconv.FormatInt(a.Used, 10))
+		text := fmt.Sprintf("%s: the plan %s allows %s, %d used", a.Feature, a.Plan, a.Limit, a.Used)
 		if !a.ResetsAt.IsZero() {
 			text += "; it begins anew at " + a.ResetsAt.UTC().Format(time.RFC3339)
 		}
 		return text
 	case ReasonBilled:
-		return fmt.Sprintf("the plan %s includes %s %s; what is past it is billed", a.Plan, a.Limit, a.Feature)
+		return fmt.Sprintf("%s: the plan %s includes %s, %d used; what is past it is billed", a.Feature, a.Plan, a.Limit, a.Used)
 	case ReasonUnlimited:
-		return fmt.Sprintf("the plan %s has no limit of %s", a.Plan, a.Feature)
+		return fmt.Sprintf("%s: the plan %s has no limit", a.Feature, a.Plan)
 	}
-	return fmt.Sprintf("within the plan %s: %s of %s %s are left", a.Plan, a.Left, a.Limit, a.Feature)
+	return fmt.Sprintf("%s: %s of the plan %s's %s are left", a.Feature, a.Left, a.Plan, a.Limit)
 }
 
 // judge fills in what follows from Used, what is reserved besides, and the quota.

@@ -2,7 +2,6 @@ package entitle
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -360,12 +359,4 @@ func (p *people) limit(plan string, tokens int64) {
 func problemOf(err error) *kgents.Error {
 	e, _ := errors.AsType[*kgents.Error](err)
 	return e
-}
-
-func asJSON(v any) string {
-	b, err := json.MarshalIndent(v, "", "  ")
-	if err != nil {
-		return err.Error()
-	}
-	return string(b)
 }

@@ -93,7 +93,8 @@ func (c *customer) counter(feature string) *counter {
 	return nil
 }
 
-// window is the period, in minutes, in which now lies.
+// window is the period, in minutes, in which now lies: cut to the minute, as the
+// meter's queries are.
 func window(a Account, per string, now time.Time) (from, to int64) {
 	if per == kgents.PerDay {
 		day := now.UTC().Truncate(24 * time.Hour)
@@ -103,32 +104,10 @@ func window(a Account, per string, now time.Time) (from, to int64) {
 	if start.IsZero() || !start.Before(end) {
 		y, m, _ := now.UTC().Date()
 		start = time.Date(y, m, 1, 0, 0, 0, 0, time.UTC)
-		return minuteOf(start), minuteOf(start.AddDate(0, 1, 0))
+		end = start.AddDate(0, 1, 0)
 	}
-	// The renewal may not have been told yet: the next period is taken to be as long.
-	if !now.Before(minuteTime(minuteOf(end))) {
-		start, end = later(start.UTC(), end.UTC(), now)
-	}
+	start, end = kgents.UsagePeriod(start, end, now)
 	return minuteOf(start), minuteOf(end)
-}
-
-// later is the period that now lies in, when one lasts from start to end and each is
-// followed by one like it: of as many months, if it is months.
-func later(start, end, now time.Time) (time.Time, time.Time) {
-	now = now.Add(time.Minute) // since ends are cut to the minute
-	months := (end.Year()-start.Year())*12 + int(end.Month()-start.Month())
-	if months > 0 && start.AddDate(0, months, 0).Equal(end) {
-		n := 1
-		if behind := (now.Year()-start.Year())*12 + int(now.Month()-start.Month()); behind > months {
-			n = behind/months - 1
-		}
-		for ; !now.Before(start.AddDate(0, (n+1)*months, 0)); n++ {
-		}
-		return start.AddDate(0, n*months, 0), start.AddDate(0, (n+1)*months, 0)
-	}
-	length := end.Sub(start)
-	n := now.Sub(start) / length
-	return start.Add(n * length), start.Add((n + 1) * length)
 }
 
 // turn makes the counter one of the period from, to. At is the message that the tail

@@ -76,15 +76,29 @@ func New(address string, timeout time.Duration) (*Store, error) {
 // NewOver is New for a Redis that dial reaches, not the name in its address alone;
 // nil dials as usual. With rediss:// TLS goes on top.
 func NewOver(address string, timeout time.Duration, dial func(ctx context.Context, network, addr string) (net.Conn, error)) (*Store, error) {
+	if timeout == 0 {
+		timeout = DefaultTimeout
+	}
+	options, err := Options(address, timeout)
+	if err != nil {
+		return nil, err
+	}
+	if dial != nil {
+		options.Dialer = over(dial, options.TLSConfig)
+	}
+	return &Store{client: goredis.NewClient(options), timeout: timeout}, nil
+}
+
+// Options are a client's settings for the Redis at address, see New: a call takes as
+// long as its context says, connecting timeout at most, and is never tried again by
+// itself. The error never holds the password.
+func Options(address string, timeout time.Duration) (*goredis.Options, error) {
 	options, err := goredis.ParseURL(address)
 	if err != nil {
 		if parse, ok := errors.AsType[*url.Error](err); ok {
 			err = parse.Err // the other fields quote the address
 		}
 		return nil, fmt.Errorf("the address of Redis is not usable (it looks like redis://user:password@host:6379/0): %s", redact(err.Error(), address))
-	}
-	if timeout == 0 {
-		timeout = DefaultTimeout
 	}
 	options.ClientName = "kgents"
 	options.ContextTimeoutEnabled = true
@@ -95,10 +109,7 @@ func NewOver(address string, timeout time.Duration, dial func(ctx context.Contex
 	options.PoolTimeout = timeout
 	options.PoolSize = connections
 	options.MaxRetries = -1 // a claim whose answer was lost would be taken for another's
-	if dial != nil {
-		options.Dialer = over(dial, options.TLSConfig)
-	}
-	return &Store{client: goredis.NewClient(options), timeout: timeout}, nil
+	return options, nil
 }
 
 // over adds TLS, which the client leaves to who dials.
