@@ -48,11 +48,10 @@ var mock = sync.OnceValues(func() (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	stub, err := server.NewStubServer(fixtures, document, false, false)
-	if err != nil {
-		return nil, err
-	}
-	return quiet{stub, null}, nil
+	q := quiet{null: null}
+	defer q.hush()()
+	q.stub, err = server.NewStubServer(fixtures, document, false, false)
+	return q, err
 })
 
 // quiet sends to nowhere what stripe-mock prints of every request to the process's
@@ -64,12 +63,18 @@ type quiet struct {
 
 var quieting sync.Mutex
 
-func (q quiet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (q quiet) hush() (loud func()) {
 	quieting.Lock()
-	defer quieting.Unlock()
 	out := os.Stdout
 	os.Stdout = q.null
-	defer func() { os.Stdout = out }()
+	return func() {
+		os.Stdout = out
+		quieting.Unlock()
+	}
+}
+
+func (q quiet) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	defer q.hush()()
 	q.stub.HandleRequest(w, r)
 }
 

@@ -86,6 +86,7 @@ and in another terminal:
 	add("use", newEmitCommand(), newVerifyCommand(), newUsageCommand(), newDeadLetterCommand())
 	add("use", newSpoolCommand(), newStreamCommand())
 	add("use", newTownCommand(), newReconcileCommand(), newLoadCommand(), newSecretsCommand(), newChecklistCommand())
+	add("use", newStripeCommand())
 	add("about", newConfigCommand(), newVersionCommand(), newCompletionCommand())
 	root.SetHelpCommandGroupID("about")
 	return root
