@@ -54,8 +54,9 @@ func newStreamBackupCommand() *cobra.Command {
 	var output, to string
 	cmd := &cobra.Command{
 		Use:   "backup [DIR]",
-		Short: "Copy both streams into a new directory or a store",
-		Long: `Copy what both streams hold at the beginning: headers and bodies byte for byte, with
+		Short: "Copy the streams into a new directory or a store",
+		Long: `Copy what the streams hold at the beginning, and customers, their keys, towns and what
+was reported of usage, where there are any: headers and bodies byte for byte, with
 a SHA-256 of each file. With NATS_SERVERS everything may go on meanwhile. It is a
 backup when it has a manifest.json, which is written last.
 

@@ -240,6 +240,9 @@ func TestNATSBuckets(t *testing.T) {
 		api.must("stream of towns", err)
 		_, err = history.GetLastMsgForSubject(ctx, names.TownSubject("t1"))
 		api.must("last event of a town", err)
+		_, err = history.GetMsg(ctx, 1, jetstream.WithGetMsgSubject(names.TownSubject("t1")))
+		api.must("next event of a town", err)
+		api.must("forget another town", history.Purge(ctx, jetstream.WithPurgeSubject(names.TownSubject("t2"))))
 
 		for _, name := range []string{names.AccountsName(), names.BillingName(), names.TownsName()} {
 			info, err := backup.Stream(ctx, stream.BucketStream(name))
@@ -275,7 +278,10 @@ func TestNATSBuckets(t *testing.T) {
 			}
 		}
 		refused(api, "purge events", func(ctx context.Context) error { return streams.Events.Purge(ctx) })
-		refused(api, "purge towns' history", func(ctx context.Context) error { return history.Purge(ctx) })
+		refused(sink, "purge towns' history", func(ctx context.Context) error {
+			_, err := sink.Stream(ctx, names.TownName())
+			return err
+		})
 		refused(api, "delete the accounts", func(ctx context.Context) error { return api.DeleteKeyValue(ctx, names.AccountsName()) })
 		refused(sink, "delete the accounts", func(ctx context.Context) error { return sink.DeleteKeyValue(ctx, names.AccountsName()) })
 		refused(backup, "write to the accounts", func(ctx context.Context) error {
@@ -289,7 +295,7 @@ func TestNATSBuckets(t *testing.T) {
 	}
 	// Every refusal in the servers' log is one that was asked for above.
 	asked := []string{"CONSUMER.DELETE.kgent-events.sink", "CONSUMER.DELETE.kgent-events.billing", "CONSUMER.CREATE.kgent-events.sink", "CONSUMER.CREATE.kgent-events.billing",
-		"STREAM.PURGE.", "STREAM.DELETE.KV_kgent-events-accounts", "$KV.kgent-events-accounts.customer.forged", "STREAM.INFO.KV_kgent-events-towns"}
+		"STREAM.PURGE.", "STREAM.DELETE.KV_kgent-events-accounts", "$KV.kgent-events-accounts.customer.forged", "STREAM.INFO.KV_kgent-events-towns", "STREAM.INFO.kgent-events-town"}
 	for _, line := range s.log.find("iolation") {
 		known := false
 		for _, subject := range asked {

@@ -1,4 +1,6 @@
-// Package backup copies the streams of a live server to files, and back. The files
+// Package backup copies the streams of a live server to files, and back: events and dead
+// letters, and what belongs to them and is there: the buckets of customers and their
+// keys, of what was reported of usage, and of towns, and the towns' history. The files
 // are in a directory of their own (Write), or in a folder of a Store (Save), which is
 // a directory of backups or a bucket, sealed to a public key if there is one.
 //
@@ -15,6 +17,12 @@
 // knows each event by its identity (source and id). A remote OpenMeter must then
 // deduplicate as far back as the backup goes. One that remembers for a day, as is its
 // default, would count the rest twice: How.Metered is for it.
+//
+// Of a bucket, a backup has the last value of every key, as it is when the bucket is
+// copied. Towns are copied before the stream of events and the rest after it: so what a
+// town was to send is in one of the two, and what a customer is may be newer than the
+// events. Those are applied again after a restore, which changes nothing that they have
+// changed already.
 //
 // When NATS goes away, Write and Restore fail after about half a minute. What a
 // failed Write leaves has no manifest, and Verify says so. What a failed Restore
@@ -35,6 +43,7 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/kgents/kgents"
@@ -43,6 +52,12 @@ import (
 const (
 	format       = "kgents-stream-backup/1"
 	formatSealed = "kgents-stream-backup/2" // segments are sealed
+
+	// With more than events and dead letters: a program that doesn't know of it must not
+	// restore a part.
+	formatKept       = "kgents-stream-backup/3"
+	formatKeptSealed = "kgents-stream-backup/4"
+
 	manifestName = "manifest.json"
 
 	// maxSegment bounds a file, so that one can be copied again alone.
@@ -54,7 +69,7 @@ type Manifest struct {
 	Format  string    `json:"format"`
 	Began   time.Time `json:"began"`
 	Ended   time.Time `json:"ended"`
-	Streams []Stream  `json:"streams"` // dead letters, then events: the order of a restore
+	Streams []Stream  `json:"streams"` // dead letters, events, then what is kept beside them: the order of a restore
 
 	// Recipients are the public keys that the segments are sealed to, if they are.
 	Recipients []string `json:"recipients,omitempty"`
@@ -66,6 +81,7 @@ type Manifest struct {
 // Stream is what a backup holds of one stream.
 type Stream struct {
 	Name     string `json:"name"`
+	Kind     Kind   `json:"kind,omitempty"`
 	Messages uint64 `json:"messages"`
 	Events   uint64 `json:"events"` // in the messages, as their headers say
 	Bytes    int64  `json:"bytes"`  // of the segments
@@ -114,6 +130,19 @@ func (seg Segment) stored() int64 {
 		return seg.Sealed.Bytes
 	}
 	return seg.Bytes
+}
+
+var formats = []string{format, formatSealed, formatKept, formatKeptSealed}
+
+func (m Manifest) sealed() bool { return m.Format == formatSealed || m.Format == formatKeptSealed }
+
+// events is the stream of events. Ok is false of what is no backup of one and of its
+// dead letters.
+func (m Manifest) events() (s Stream, ok bool) {
+	if len(m.Streams) < 2 || m.Streams[0].Kind != "" || m.Streams[1].Kind != "" {
+		return s, false
+	}
+	return m.Streams[1], true
 }
 
 // Messages is how many there are in all streams.
@@ -174,21 +203,21 @@ func (s Source) Manifest(ctx context.Context) (Manifest, error) {
 	if err := json.Unmarshal(b, &m); err != nil {
 		return m, changed
 	}
-	known := m.Format == format || m.Format == formatSealed
+	known := slices.Contains(formats, m.Format)
 	if again, err := m.encode(); err != nil || !bytes.Equal(again, b) {
 		if known || m.Format == "" {
 			return m, changed
 		}
 	}
 	if !known {
-		return m, kgents.Errorf(kgents.CodeInvalid, "%s has the format %q; this program reads %q and %q", where, m.Format, format, formatSealed)
+		return m, kgents.Errorf(kgents.CodeInvalid, "%s has the format %q; this program reads %q", where, m.Format, formats)
 	}
 	for _, st := range m.Streams {
 		for _, seg := range st.Segments {
 			if !ourFile.MatchString(seg.File) {
 				return m, kgents.Errorf(kgents.CodeInvalid, "%s names the file %q, which is none of a backup's", where, seg.File)
 			}
-			if (seg.Sealed != nil) != (m.Format == formatSealed) {
+			if (seg.Sealed != nil) != m.sealed() {
 				return m, changed
 			}
 		}

@@ -50,7 +50,8 @@ func Drill(ctx context.Context, from Source, scratch string, progress Progress) 
 	if err != nil {
 		return r, err
 	}
-	if len(m.Streams) != 2 {
+	events, ok := m.events()
+	if !ok {
 		return r, kgents.Errorf(kgents.CodeInvalid, "%s is no backup of an events stream and its dead letters", from)
 	}
 	r.Holds = m.Began
@@ -76,17 +77,17 @@ func Drill(ctx context.Context, from Source, scratch string, progress Progress) 
 	}
 	// A restore tells three steps a message; counting is a fourth.
 	total := 4 * m.Messages()
-	restored, err := Restore(ctx, js, stream.Config{Name: m.Streams[1].Name, Replicas: 1}, from, How{}, func(done, _ uint64) { progress.tell(done, total) })
+	restored, err := Restore(ctx, js, stream.Config{Name: events.Name, Replicas: 1}, from, How{}, func(done, _ uint64) { progress.tell(done, total) })
 	if err != nil {
 		return r, err
 	}
 	done := 3 * m.Messages()
 	for i, s := range restored.Streams {
-		n, events, err := count(ctx, js, s.Name, func() { done++; progress.tell(min(done, total), total) })
+		n, events, err := count(ctx, js, m.Streams[i], func() { done++; progress.tell(min(done, total), total) })
 		if err != nil {
 			return r, err
 		}
-		n, events = n+s.Repeated, events+s.RepeatedEvents
+		n, events = n+s.Repeated+s.Superseded, events+s.RepeatedEvents
 		r.Messages, r.Events = r.Messages+n, r.Events+events
 		want := m.Streams[i]
 		switch {
@@ -103,14 +104,17 @@ func Drill(ctx context.Context, from Source, scratch string, progress Progress) 
 
 // count counts a stream's messages, and the events in their bodies. A message that is
 // no batch, as a dead letter, counts as its headers say.
-func count(ctx context.Context, js jetstream.JetStream, name string, step func()) (messages, events uint64, err error) {
-	s, err := js.Stream(ctx, name)
+func count(ctx context.Context, js jetstream.JetStream, of Stream, step func()) (messages, events uint64, err error) {
+	s, err := js.Stream(ctx, of.Name)
 	if err != nil {
-		return 0, 0, fmt.Errorf("stream %s: %w", name, err)
+		return 0, 0, fmt.Errorf("stream %s: %w", of.Name, err)
 	}
 	err = read(ctx, s, s.CachedInfo().State, func(m message) error {
 		step()
 		messages++
+		if of.Kind != "" {
+			return nil
+		}
 		body, err := stream.Body(m.header, m.data)
 		var batch []json.RawMessage
 		if err == nil && json.Unmarshal(body, &batch) == nil {

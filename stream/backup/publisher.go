@@ -43,6 +43,7 @@ type publisher struct {
 	bytes  int
 	ids    map[string]bool // in the window
 
+	kept    bool   // beside the streams of events and dead letters
 	metered uint64 // up to which sequence of the stream that was copied
 	passed  uint64 // the first sequence after those, 0 as long as there is none
 }
@@ -67,8 +68,8 @@ func (p *publisher) add(ctx context.Context, m message) error {
 			dropped = true
 		}
 	}
-	if dropped {
-		p.out.Unconditional++
+	if dropped && !p.kept {
+		p.out.Unconditional++ // a key's value has one whenever it depended on the one before
 	}
 	// Two with one id are never under way together, so that the answer to the
 	// second says which sequence the first has got.

@@ -8,6 +8,8 @@ import (
 	"errors"
 	"fmt"
 	"hash"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -23,7 +25,8 @@ type Restored struct {
 	Streams []RestoredStream `json:"streams"`
 }
 
-// RestoredStream is one stream's part. In the backup there are Stored + Repeated.
+// RestoredStream is one stream's part. In the backup there are Stored + Repeated +
+// Superseded + There.
 type RestoredStream struct {
 	Name     string `json:"name"`
 	Messages uint64 `json:"messages"` // in the backup
@@ -46,6 +49,12 @@ type RestoredStream struct {
 	// old stream. They are stored without it.
 	Unconditional uint64 `json:"unconditional,omitempty"`
 
+	// Superseded are values of a key that the backup has a later one of, which was written
+	// while it was made. There are values and histories that the target had already and
+	// which were left as they are: How.Behind.
+	Superseded uint64 `json:"superseded,omitempty"`
+	There      uint64 `json:"there,omitempty"`
+
 	// Metered are not delivered to the sink, which How asked for. Moved were there
 	// before and not finished: they are now behind what was restored, too.
 	Metered uint64 `json:"metered,omitempty"`
@@ -59,6 +68,13 @@ type How struct {
 	// Behind lets the streams hold messages, as those that came after a loss: the
 	// backup's come behind them. What is in both is there twice, and counts once. So
 	// such a Restore may be repeated after an error.
+	//
+	// Of keys that are in both, the target's value stays, as do a deletion and a town's
+	// history: they are newer. But a customer, and whose Stripe customer is whose, are
+	// those of the backup: without them, what came in after the loss has made customers
+	// anew, who have nothing. What Stripe has said since is applied to them again from
+	// the stream. Once a backup was restored, its second Restore leaves customers as they
+	// are, too.
 	Behind bool
 
 	// Metered keeps from the sink what the meter has already: of a backup that is
@@ -96,12 +112,16 @@ func Restore(ctx context.Context, js jetstream.JetStream, c stream.Config, from 
 	}
 	// The stream's name is in subjects and headers, so it can't be another.
 	m := found.Manifest
-	if len(m.Streams) != 2 || m.Streams[0].Name != c.DeadName() || m.Streams[1].Name != c.Name {
-		name := ""
-		if n := len(m.Streams); n > 0 {
-			name = m.Streams[n-1].Name
+	if s, ok := m.events(); !ok || m.Streams[0].Name != c.DeadName() || s.Name != c.Name {
+		if n := len(m.Streams); !ok && n > 0 {
+			s = m.Streams[n-1]
 		}
-		return r, kgents.Errorf(kgents.CodeConflict, "the backup is of the stream %s, not of %s: set NATS_STREAM_NAME to %[1]s", name, c.Name)
+		return r, kgents.Errorf(kgents.CodeConflict, "the backup is of the stream %s, not of %s: set NATS_STREAM_NAME to %[1]s", s.Name, c.Name)
+	}
+	for _, s := range m.Streams[2:] {
+		if _, ok := known(c, s); !ok {
+			return r, kgents.Errorf(kgents.CodeInvalid, "the backup %s has a stream %s, which is none of %s's: nothing was restored", from, s.Name, c.Name)
+		}
 	}
 	for _, s := range m.Streams {
 		if how.Behind {
@@ -115,25 +135,51 @@ func Restore(ctx context.Context, js jetstream.JetStream, c stream.Config, from 
 	if err != nil {
 		return r, err
 	}
-	targets := []jetstream.Stream{streams.Dead, streams.Events}
 	total, done := 3*m.Messages(), m.Messages()
 	step := func() { done++; progress.tell(min(done, total), total) }
+	again, err := restoredBefore(ctx, js, c, m)
+	if err != nil {
+		return r, err
+	}
 	for i, s := range m.Streams {
-		p, err := restoreStream(ctx, js, targets[i], from, s, step)
-		if err == nil && how.Metered && targets[i] == streams.Events {
-			old := time.Since(m.Began) > MeterRemembers
-			err = p.position(ctx, streams, old)
+		var p *publisher
+		switch i {
+		case 0:
+			p, err = restoreStream(ctx, js, streams.Dead, from, s, step)
+		case 1:
+			p, err = restoreStream(ctx, js, streams.Events, from, s, step)
+			if err == nil && how.Metered {
+				old := time.Since(m.Began) > MeterRemembers
+				err = p.position(ctx, streams, old)
+			}
+		default:
+			k, _ := known(c, s)
+			p, err = k.restore(ctx, js, c, from, s, again, step)
 		}
 		if err != nil && how.Behind {
 			return r, fmt.Errorf("restore of stream %s: %w; a part of it is there: try again", s.Name, err)
 		}
 		if err != nil {
-			return r, fmt.Errorf("restore of stream %s: %w; a part of it is there: before you try again, delete the streams %s and %s, or the embedded server's directory", s.Name, err, c.Name, c.DeadName())
+			return r, fmt.Errorf("restore of stream %s: %w; a part of it is there: before you try again, delete %s, or the embedded server's directory", s.Name, err, m.streamNames())
 		}
 		r.Streams = append(r.Streams, p.out)
 		r.Same = r.Same && p.out.Difference == ""
 	}
-	return r, nil
+	if len(m.Streams) > 2 && r.Same {
+		err = errors.Join(applyAgain(ctx, js, c), noteRestored(ctx, js, c, m))
+	}
+	return r, err
+}
+
+// streamNames lists the streams for people.
+func (m Manifest) streamNames() string {
+	var names []string
+	for _, s := range m.Streams {
+		names = append(names, s.Name)
+	}
+	slices.Sort(names)
+	n := len(names) - 1
+	return "the streams " + strings.Join(names[:n], ", ") + " and " + names[n]
 }
 
 // empty refuses a stream that holds anything.
@@ -160,20 +206,33 @@ func restoreStream(ctx context.Context, js jetstream.JetStream, target jetstream
 		js: js, target: target, first: info.State.LastSeq + 1, next: info.State.LastSeq + 1, sum: sha256.New(), step: step,
 		out: RestoredStream{Name: s.Name, Messages: s.Messages}, metered: s.Metered,
 	}
-	for _, seg := range s.Segments {
-		if err := seg.read(ctx, from, func(m message) error { return p.add(ctx, m) }); err != nil {
-			return p, fmt.Errorf("%s: %w", seg.File, err)
-		}
+	return p, p.run(ctx, from, s, func(m message) error { return p.add(ctx, m) })
+}
+
+// run gives each of a backup's messages to f, which adds those that are to be stored.
+func (p *publisher) run(ctx context.Context, from Source, s Stream, f func(message) error) error {
+	if err := s.read(ctx, from, f); err != nil {
+		return err
 	}
 	if err := p.flush(ctx); err != nil {
-		return p, err
+		return err
 	}
-	return p, p.compare(ctx, p.first)
+	return p.compare(ctx, p.first)
+}
+
+// read calls f with each message of a backup's stream.
+func (s Stream) read(ctx context.Context, from Source, f func(message) error) error {
+	for _, seg := range s.Segments {
+		if err := seg.read(ctx, from, f); err != nil {
+			return fmt.Errorf("%s: %w", seg.File, err)
+		}
+	}
+	return nil
 }
 
 // compare reads back what is in the target.
 func (p *publisher) compare(ctx context.Context, first uint64) error {
-	if in := p.out.Stored + p.out.Repeated; in != p.out.Messages {
+	if in := p.out.Stored + p.out.Repeated + p.out.Superseded + p.out.There; in != p.out.Messages {
 		p.out.Difference = fmt.Sprintf("%d of %d messages are accounted for", in, p.out.Messages)
 		return nil
 	}

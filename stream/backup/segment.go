@@ -92,7 +92,9 @@ func (s *Stream) count(m message) {
 		s.First, s.Oldest = m.sequence, m.at
 	}
 	s.Messages++
-	s.Events += uint64(stream.ReadEnvelope(m.header).Events)
+	if s.Kind == "" {
+		s.Events += uint64(stream.ReadEnvelope(m.header).Events)
+	}
 	s.Last, s.Newest = m.sequence, m.at
 }
 

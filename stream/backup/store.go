@@ -58,7 +58,7 @@ const nameTime = "20060102T150405.000Z"
 
 var (
 	backupName = regexp.MustCompile(`^(\d{8}T\d{6}\.\d{3}Z)-[0-9a-f]{8}$`)
-	ourFile    = regexp.MustCompile(`^(manifest\.json|(dead|events)-\d{5}\.seg(\.age)?)$`)
+	ourFile    = regexp.MustCompile(`^(manifest\.json|(dead|events|accounts|billing|towns|town)-\d{5}\.seg(\.age)?)$`)
 )
 
 // Part is behind the name of a file that is being put, where a store can't do so under
@@ -277,8 +277,10 @@ func look(ctx context.Context, store Store, name string) (Entry, error) {
 		return e, nil
 	}
 	e.Began, e.Messages, e.Recipients = m.Began, m.Messages(), m.Recipients
+	if s, ok := m.events(); ok {
+		e.Stream, e.Last = s.Name, s.Last
+	}
 	for _, s := range m.Streams {
-		e.Stream, e.Last = s.Name, s.Last // that of events comes last
 		e.Events += s.Events
 		for _, seg := range s.Segments {
 			size, ok := sizes[seg.File]

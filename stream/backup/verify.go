@@ -42,10 +42,10 @@ func Verify(ctx context.Context, from Source, progress Progress) (Report, error)
 	if from.Store != nil {
 		r.Backup = from.Name
 	}
-	r.Opened = r.Manifest.Format == format || !from.Identities.None()
+	r.Opened = !r.Manifest.sealed() || !from.Identities.None()
 	total, done := r.Manifest.Messages(), uint64(0)
 	for _, s := range r.Manifest.Streams {
-		got := Stream{Name: s.Name, Config: s.Config, Segments: s.Segments}
+		got := Stream{Name: s.Name, Kind: s.Kind, Config: s.Config, Segments: s.Segments}
 		damaged := false
 		before := uint64(0)
 		for _, seg := range s.Segments {

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"time"
@@ -17,7 +18,7 @@ import (
 	"github.com/kgents/kgents/stream"
 )
 
-// Write copies what both streams hold at its beginning into dir, which it makes,
+// Write copies what the streams hold at its beginning into dir, which it makes,
 // or which is empty. Publishers and sinks may go on; what they store meanwhile is
 // not in the backup. A message that the server drops for its age meanwhile may be
 // missing.
@@ -40,15 +41,21 @@ func write(ctx context.Context, js jetstream.JetStream, c stream.Config, dir str
 	return m, m.store(dir)
 }
 
-// moment is what the servers say of both streams at the beginning.
+// moment is what the servers say of the streams at the beginning.
 type moment struct {
 	at       time.Time
-	infos    []*jetstream.StreamInfo // dead letters, then events
+	parts    []part // in the manifest's order
 	messages uint64
 	metered  uint64
 }
 
-// find looks at both before the first is copied, so that the copy is of one moment,
+// part is a stream that is to be copied.
+type part struct {
+	copied
+	info *jetstream.StreamInfo
+}
+
+// find looks at all before the first is copied, so that the copy is of one moment,
 // or nearly.
 func find(ctx context.Context, js jetstream.JetStream, c stream.Config) (moment, error) {
 	found := moment{at: now()}
@@ -62,60 +69,84 @@ func find(ctx context.Context, js jetstream.JetStream, c stream.Config) (moment,
 	default:
 		found.metered = sink.CachedInfo().AckFloor.Stream
 	}
-	for _, name := range []string{c.DeadName(), c.Name} {
-		s, err := js.Stream(ctx, name)
+	for _, k := range all(c) {
+		s, err := js.Stream(ctx, k.name)
+		if errors.Is(err, jetstream.ErrStreamNotFound) && k.kind != "" {
+			continue // nobody has needed it yet
+		}
 		if errors.Is(err, jetstream.ErrStreamNotFound) {
-			return found, kgents.Errorf(kgents.CodeMisconfig, "the server has no stream %s: look at NATS_STREAM_NAME, or start kgents once", name)
+			return found, kgents.Errorf(kgents.CodeMisconfig, "the server has no stream %s: look at NATS_STREAM_NAME, or start kgents once", k.name)
 		}
 		if err != nil {
-			return found, fmt.Errorf("stream %s: %w", name, err)
+			return found, fmt.Errorf("stream %s: %w", k.name, err)
 		}
-		found.infos = append(found.infos, s.CachedInfo())
+		found.parts = append(found.parts, part{k, s.CachedInfo()})
 		found.messages += s.CachedInfo().State.Msgs
 	}
 	return found, nil
 }
 
-// copy writes the segments of both streams, each by a writer like to.
+// copy writes the segments of all streams, each by a writer like to.
 func (found moment) copy(ctx context.Context, js jetstream.JetStream, to writer, progress Progress) (Manifest, error) {
-	m := Manifest{Format: format, Began: found.at, Recipients: to.seal.names}
-	if !to.seal.None() {
+	m := Manifest{Format: format, Began: found.at, Recipients: to.seal.names, Streams: make([]Stream, len(found.parts))}
+	kept := len(found.parts) > 2
+	switch {
+	case kept && !to.seal.None():
+		m.Format = formatKeptSealed
+	case kept:
+		m.Format = formatKept
+	case !to.seal.None():
 		m.Format = formatSealed
 	}
 	var done uint64
-	for i, info := range found.infos {
-		s, err := js.Stream(ctx, info.Config.Name)
-		if err != nil {
-			return m, fmt.Errorf("stream %s: %w", info.Config.Name, err)
+	step := func() { done++; progress.tell(min(done, found.messages), found.messages) }
+	for _, first := range []bool{true, false} {
+		for i, p := range found.parts {
+			if p.first != first {
+				continue
+			}
+			w := to
+			w.kind, w.stream = p.file, &m.Streams[i]
+			if err := p.copy(ctx, js, &w, step); err != nil {
+				_ = w.close()
+				return m, fmt.Errorf("backup of stream %s: %w", p.name, err)
+			}
+			if p.file == fileEvents {
+				m.Streams[i].Metered = found.metered
+			}
 		}
-		out := Stream{Name: info.Config.Name, Segments: []Segment{}}
-		if out.Config, err = plain(info.Config); err != nil {
-			return m, err
-		}
-		if i == 1 {
-			out.Metered = found.metered
-		}
-		w := to
-		w.kind, w.stream = []string{"dead", "events"}[i], &out
-		err = read(ctx, s, info.State, func(msg message) error {
-			done++
-			progress.tell(min(done, found.messages), found.messages)
-			return w.add(msg)
-		})
-		if err == nil {
-			err = w.finish()
-		}
-		if err == nil {
-			err = complete(ctx, s, info.State.LastSeq, out.Messages)
-		}
-		if err != nil {
-			_ = w.close()
-			return m, fmt.Errorf("backup of stream %s: %w", info.Config.Name, err)
-		}
-		m.Streams = append(m.Streams, out)
 	}
 	m.Ended = now()
 	return m, nil
+}
+
+func (p part) copy(ctx context.Context, js jetstream.JetStream, w *writer, step func()) error {
+	out := w.stream
+	*out = Stream{Name: p.name, Kind: p.kind, Segments: []Segment{}}
+	s, err := js.Stream(ctx, p.name)
+	if err != nil {
+		return err
+	}
+	if out.Config, err = plain(p.info.Config); err != nil {
+		return err
+	}
+	state := p.info.State
+	if p.kind == Bucket {
+		// What is written meanwhile takes the place of what was there, which is gone then:
+		// it is copied, too, until nothing is left.
+		state.LastSeq = math.MaxUint64
+	}
+	if err := read(ctx, s, state, func(msg message) error { step(); return w.add(msg) }); err != nil {
+		return err
+	}
+	if err := w.finish(); err != nil {
+		return err
+	}
+	last := p.info.State.LastSeq
+	if p.kind == Bucket {
+		last = max(last, out.Last)
+	}
+	return complete(ctx, s, last, out.Messages)
 }
 
 // makeEmpty makes dir and refuses one with anything in it.
@@ -175,7 +206,8 @@ const (
 	resets = 5               // times the client makes its consumer again, in about half a minute
 )
 
-// read calls f with each message of a state, in order. F may keep nothing.
+// read calls f with each message of a state, in order. F may keep nothing. A state without
+// an end, with the last sequence of all, is read until the server has nothing more.
 func read(ctx context.Context, s jetstream.Stream, state jetstream.StreamState, f func(message) error) error {
 	if state.Msgs == 0 {
 		return nil
@@ -219,6 +251,9 @@ func read(ctx context.Context, s jetstream.Stream, state jetstream.StreamState, 
 		last = at
 		if err := f(message{sequence: at, at: meta.Timestamp.UTC(), subject: msg.Subject(), header: msg.Headers(), data: msg.Data()}); err != nil {
 			return err
+		}
+		if state.LastSeq == math.MaxUint64 && meta.NumPending == 0 {
+			return nil
 		}
 	}
 	return nil
