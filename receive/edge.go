@@ -178,15 +178,15 @@ func (e *Edge) events(l *lease, w http.ResponseWriter, r *http.Request) (int, er
 	return http.StatusNoContent, nil
 }
 
-// reserved refuses events that pretend to be Stripe's.
+// reserved refuses events that pretend to be Stripe's, or our own.
 func reserved(events []kgents.Event) error {
 	var refusal *kgents.Error
 	for i, event := range events {
-		if event.Source != kgents.SourceStripe {
+		if !kgents.Reserved(event.Source) {
 			continue
 		}
 		if refusal == nil {
-			refusal = kgents.Errorf(kgents.CodeInvalid, "the source %q is reserved for events that Stripe itself has sent: choose another", kgents.SourceStripe)
+			refusal = kgents.Errorf(kgents.CodeInvalid, "the source %q is reserved for events that Stripe, or this program itself, has sent: choose another", event.Source)
 		}
 		if len(refusal.Items) < 100 {
 			refusal.Items = append(refusal.Items, kgents.Item{Index: i, Message: "has a reserved source"})

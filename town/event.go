@@ -17,7 +17,7 @@ const MaxStepEvents = MaxOperations + 3
 // TypeTokens are their types. The source has no dash, as OpenMeter joins source and
 // id with one to tell events apart.
 const (
-	Source          = "town"
+	Source          = kgents.SourceTown
 	TypeInteraction = "town.interaction"
 	TypeTokens      = "agent.tokens"
 )

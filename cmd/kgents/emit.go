@@ -28,16 +28,17 @@ type emitFlags struct {
 func newEmitCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "emit",
-		Short: "Send events: signed Stripe webhooks, or usage",
+		Short: "Send events: signed Stripe webhooks, usage, or towns' days",
 		Long: `Send events as the outside world does, and report what was said to them.
 Every run makes new events, unless --seed repeats one.`,
 		Example: `  kgents emit stripe --count 200
   kgents emit usage --count 10000 --batch 100 --concurrency 8
-  kgents emit usage --rate 50 --duration 1m --duplicates 0.1`,
+  kgents emit usage --rate 50 --duration 1m --duplicates 0.1
+  kgents emit town --citizens 25 --count 1000`,
 		Args: onlyCommands,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(newEmitStripeCommand(), newEmitUsageCommand())
+	cmd.AddCommand(newEmitStripeCommand(), newEmitUsageCommand(), newEmitTownCommand())
 	return cmd
 }
 
@@ -83,6 +84,32 @@ func newEmitUsageCommand() *cobra.Command {
 	cmd.Flags().IntVar(&usage.Batch, "batch", 1, "events a request")
 	cmd.Flags().StringSliceVar(&usage.Types, "type", nil, "only events of these types")
 	words(cmd, "type", emit.UsageTypes...)
+	return cmd
+}
+
+func newEmitTownCommand() *cobra.Command {
+	f := &emitFlags{}
+	mix := emit.TownMix{}
+	cmd := &cobra.Command{
+		Use:   "town",
+		Short: "Send what towns use in their days",
+		Long: `Send the usage of Agent Town as a client of the API would: towns, one for each
+customer, live their days, and each interaction is sent with the tokens of everybody
+who took part. Their sums agree. For a town that is kept, see 'kgents town'.`,
+		Example: `  kgents emit town --count 500
+  kgents emit town --citizens 25 --customers 100 --count 100000 --batch 100 --concurrency 8`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return f.run(cmd, func() (emit.Source, error) {
+				mix.Mix = f.mix
+				return emit.Town(mix)
+			})
+		},
+	}
+	f.addEmitFlags(cmd, 100, 4)
+	cmd.Flags().IntVar(&mix.Batch, "batch", 10, "events a request")
+	cmd.Flags().IntVar(&mix.Citizens, "citizens", 7, "citizens of each town: 3, 7, 10 or 25")
+	words(cmd, "citizens", "3", "7", "10", "25")
 	return cmd
 }
 

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
-	"net/url"
 	"time"
 
 	root "github.com/kgents/kgents"
@@ -55,8 +53,17 @@ func (q quota) past() int64 {
 
 // account asks how the customer stands.
 func (v *v1) account(ctx context.Context) (a account) {
-	a.Tokens, a.Interactions = v.quota(ctx, "tokens"), v.quota(ctx, "interactions")
-	a.Plan = a.Tokens.Plan
+	var allowed struct{ Entitlements []quota }
+	_ = v.do(ctx, http.MethodGet, "/v1/entitlements", nil, nil, &allowed) // without, the figures are shown as not known
+	for _, q := range allowed.Entitlements {
+		q.Known, a.Plan = true, q.Plan
+		switch q.Feature {
+		case "tokens":
+			a.Tokens = q
+		case "interactions":
+			a.Interactions = q
+		}
+	}
 	var invoice struct {
 		Plan     string
 		Currency string
@@ -81,29 +88,4 @@ func (v *v1) account(ctx context.Context) (a account) {
 		}
 	}
 	return a
-}
-
-// quota asks for one feature.
-func (v *v1) quota(ctx context.Context, feature string) quota {
-	var raw json.RawMessage
-	if v.do(ctx, http.MethodGet, "/v1/entitlements", url.Values{"feature": {feature}}, nil, &raw) != nil {
-		return quota{}
-	}
-	var all struct {
-		Entitlements []quota `json:"entitlements"`
-	}
-	if json.Unmarshal(raw, &all) == nil {
-		for _, q := range all.Entitlements {
-			if q.Feature == feature {
-				q.Known = true
-				return q
-			}
-		}
-	}
-	var one quota
-	if json.Unmarshal(raw, &one) == nil && one.Feature == feature {
-		one.Known = true
-		return one
-	}
-	return quota{}
 }

@@ -27,10 +27,12 @@ const (
 	watchKept = 200
 	watchPast = 40
 
-	// watchFrame is how often the terminal's size is looked at, watchAccount how often
-	// the customer's figures are asked for.
+	// watchFrame is how often the terminal's size is looked at, watchTown how often at
+	// most the town is asked for, and watchAccount the customer's figures: together they
+	// stay within the requests a minute of the smallest plan.
+	watchTown    = 1500 * time.Millisecond
 	watchFrame   = 200 * time.Millisecond
-	watchAccount = 2 * time.Second
+	watchAccount = 4 * time.Second
 
 	// watchSilence is how long the stream of events may be silent: the server says
 	// something every 10 s.
@@ -152,8 +154,11 @@ func (w *watcher) refresh(ctx context.Context) {
 			return
 		case <-w.changed:
 			w.refreshTown(ctx)
+			select { // what happens meanwhile is asked for together
+			case <-ctx.Done():
+			case <-time.After(watchTown):
+			}
 		case <-tick.C:
-			w.refreshTown(ctx)
 			a := w.account(ctx)
 			w.update(func(v *townView) {
 				if a.Tokens.Known || a.Priced {
