@@ -85,8 +85,13 @@ func (s *Service) checkout(ctx context.Context, caller kgents.Principal, in *Che
 		Mode: stripe.String(string(stripe.CheckoutSessionModeSubscription)), Customer: stripe.String(a.Stripe),
 		ClientReferenceID: stripe.String(a.ID), AllowPromotionCodes: stripe.Bool(true),
 		SuccessURL: stripe.String(success), CancelURL: stripe.String(cancel),
-		LineItems:        []*stripe.CheckoutSessionCreateLineItemParams{{Price: stripe.String(prices.base), Quantity: stripe.Int64(in.Body.Quantity)}},
-		SubscriptionData: &stripe.CheckoutSessionCreateSubscriptionDataParams{Metadata: map[string]string{"customer": a.ID}},
+		LineItems: []*stripe.CheckoutSessionCreateLineItemParams{{Price: stripe.String(prices.base), Quantity: stripe.Int64(in.Body.Quantity)}},
+		SubscriptionData: &stripe.CheckoutSessionCreateSubscriptionDataParams{
+			Metadata: map[string]string{"customer": a.ID},
+			// So that a change of plan bills the overage reported before it: in the classic
+			// mode it is on no invoice.
+			BillingMode: &stripe.CheckoutSessionCreateSubscriptionDataBillingModeParams{Type: stripe.String("flexible")},
+		},
 	}
 	for _, id := range prices.overage { // metered: without a quantity
 		params.LineItems = append(params.LineItems, &stripe.CheckoutSessionCreateLineItemParams{Price: stripe.String(id)})

@@ -66,7 +66,7 @@ func (s *Service) Register(a *api.API) {
 		"For a subscription that still runs. One that has ended begins anew with a checkout."), s.reactivate)
 	api.Handle(a, route("change", "change-subscription", "Change the plan, the interval or the quantity",
 		"Takes effect at once. A larger plan, a longer interval or more of them is paid for at once, by the days that are left, and refused if the payment fails; "+
-			"a smaller one is credited by the days that are left on the next invoice. Overage of the running period is billed by the new plan's price, past the new plan's quota."), s.change)
+			"a smaller one is credited by the days that are left on the next invoice. The running month's quota is the new plan's too: a smaller plan can make overage of what was used before the change."), s.change)
 }
 
 // about is whom a request is about, and what Stripe has of them.

@@ -44,7 +44,7 @@ func TestCheckout(t *testing.T) {
 	}
 	want := map[string]string{
 		"mode": "subscription", "customer": cus, "client_reference_id": "acme", "subscription_data[metadata][customer]": "acme",
-		"subscription_data[trial_period_days]": "14", "allow_promotion_codes": "true",
+		"subscription_data[trial_period_days]": "14", "subscription_data[billing_mode][type]": "flexible", "allow_promotion_codes": "true",
 		"line_items[0][price]": b.prices["pro_monthly"], "line_items[0][quantity]": "2",
 		"line_items[1][price]": b.prices["pro_tokens_overage_monthly"],
 		"success_url":          "https://app.example.com/billing?billing=success&tab=1", "cancel_url": "https://app.example.com/billing?billing=cancelled&tab=1",
