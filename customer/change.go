@@ -139,8 +139,12 @@ func (s *Store) Create(ctx context.Context, c Customer) (Customer, error) {
 		return d.customer(c.ID, revision), nil
 	}
 	if err := s.link(ctx, kv, c.ID, c.Stripe); err != nil {
-		if kgents.ErrorCode(err) == kgents.CodeConflict {
-			_ = s.remove(ctx, kv, kindCustomer+"."+c.ID, revision) // nobody has it yet
+		if !errors.Is(err, errTaken) {
+			return Customer{}, err
+		}
+		// Nobody has heard of it yet.
+		if now, at, e := s.read(ctx, kv, c.ID); e == nil && now.Created.Equal(d.Created) {
+			_ = s.remove(ctx, kv, kindCustomer+"."+c.ID, at)
 		}
 		return Customer{}, err
 	}

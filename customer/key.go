@@ -182,7 +182,9 @@ func (s *Store) Find(token string) (kgents.Principal, error) {
 	if !ok {
 		return kgents.Principal{}, errUnknownKey
 	}
-	sum, now := hash(sha256.Sum256([]byte(token))), s.now()
+	var whole [keyBytes]byte
+	copy(whole[:], token)
+	sum, now := hash(sha256.Sum256(whole[:])), s.now()
 	s.mu.RLock()
 	k, known := s.mem.keys[prefix]
 	if !known {
