@@ -182,6 +182,7 @@ func (s *Store) complete(connection uint64) {
 			k.used.Store(was.used.Load())
 		}
 	}
+	changed := fresh.changedSince(old)
 	s.mem, s.filling = fresh, nil
 	s.mu.Unlock()
 	s.reconnects.Store(connection)
@@ -191,7 +192,7 @@ func (s *Store) complete(connection uint64) {
 	default:
 		close(s.ready)
 	}
-	s.tell(fresh.changedSince(old)...)
+	s.tell(changed...)
 }
 
 // take puts what the watch brings into memory, or into what will be.

@@ -11,18 +11,37 @@ import (
 	"github.com/kgents/kgents"
 )
 
-// Keys are the API keys that are let in, kept as hashes.
-type Keys struct {
-	sums   [][sha256.Size]byte
-	limits *limits // nil without
+// Keyring finds whose key a token is, where the operator's configuration doesn't have
+// it.
+type Keyring interface {
+	// Find asks nothing over the network, and takes a time that tells nothing about
+	// the keys there are. The error is an *kgents.Error: CodeUnauthorized for what is
+	// no key, CodeUnavailable for what may be one.
+	Find(token string) (kgents.Principal, error)
 }
 
-// NewKeys returns a set of keys. An empty set lets nobody in.
+// Keys are the API keys that are let in: those of the operator's configuration, kept as
+// hashes, and those of a Keyring.
+type Keys struct {
+	sums    [][sha256.Size]byte
+	callers []kgents.Principal // of each of sums
+	ring    Keyring            // nil without
+	senders *senders           // nil without limits
+}
+
+// NewKeys returns a set of the operator's keys. An empty set lets nobody in.
 func NewKeys(keys []string) Keys {
 	var k Keys
-	for _, key := range keys {
+	for i, key := range keys {
 		k.sums = append(k.sums, sha256.Sum256([]byte(key)))
+		k.callers = append(k.callers, kgents.Principal{Key: "API_KEYS " + strconv.Itoa(i+1), Scopes: kgents.Scopes()})
 	}
+	return k
+}
+
+// With returns the set with the keys of ring as well.
+func (k Keys) With(ring Keyring) Keys {
+	k.ring = ring
 	return k
 }
 
@@ -37,22 +56,39 @@ func (k Keys) find(key string) int {
 	return found
 }
 
-// check returns the position of the key that r carries as a bearer token (RFC 6750),
-// or an error if it is none of the keys or beyond its rate. H are the headers of the
-// answer.
-func (k Keys) check(h http.Header, r *http.Request) (int, error) {
-	scheme, key, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+// identify returns who has a token, and its position in the operator's keys, -1 for one
+// of the ring's.
+func (k Keys) identify(token string) (kgents.Principal, int, error) {
+	i := k.find(token)
+	switch {
+	case i >= 0:
+		return k.callers[i], i, nil
+	case k.ring == nil:
+		return kgents.Principal{}, i, errUnknownKey
+	}
+	caller, err := k.ring.Find(token)
+	return caller, i, err
+}
+
+var (
+	errNoKey      = kgents.Errorf(kgents.CodeUnauthorized, "an API key is needed: send it as 'Authorization: Bearer …'")
+	errUnknownKey = kgents.Errorf(kgents.CodeUnauthorized, "this API key is not known")
+)
+
+// check returns who sends r by the key that it carries as a bearer token (RFC 6750), or
+// an error if it is none of the keys or beyond its rate. H are the headers of the
+// answer. The sender is nil without limits.
+func (k Keys) check(h http.Header, r *http.Request) (kgents.Principal, *sender, error) {
+	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !ok || !strings.EqualFold(scheme, "Bearer") {
-		return 0, kgents.Errorf(kgents.CodeUnauthorized, "an API key is needed: send it as 'Authorization: Bearer …'")
+		return kgents.Principal{}, nil, errNoKey
 	}
-	i := k.find(strings.TrimSpace(key))
-	if i < 0 {
-		return 0, kgents.Errorf(kgents.CodeUnauthorized, "this API key is not known")
+	caller, at, err := k.identify(strings.TrimSpace(token))
+	if err != nil || k.senders == nil {
+		return caller, nil, err
 	}
-	if k.limits == nil {
-		return i, nil
-	}
-	return i, k.limits.take(h, i)
+	s := k.senders.of(caller, at)
+	return caller, s, k.senders.take(h, s)
 }
 
 type callerKey struct{}
@@ -67,12 +103,32 @@ func Caller(ctx context.Context) kgents.Principal {
 // RequireKey lets only requests with one of keys through to next.
 func RequireKey(keys Keys, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		i, err := keys.check(w.Header(), r)
+		caller, _, err := keys.check(w.Header(), r)
 		if err != nil {
 			WriteProblem(w, r, err)
 			return
 		}
-		caller := kgents.Principal{Key: "API_KEYS " + strconv.Itoa(i+1), Scopes: kgents.Scopes()}
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), callerKey{}, caller)))
+	})
+}
+
+// RequireOperator lets only requests of the operator's keys through to next: those with
+// the scope read to look, and with the scope admin for the rest. It goes within
+// RequireKey.
+func RequireOperator(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		caller, scope := Caller(r.Context()), kgents.ScopeAdmin
+		if r.Method == http.MethodGet || r.Method == http.MethodHead {
+			scope = kgents.ScopeRead
+		}
+		err := caller.Require(scope)
+		if !caller.Operator() {
+			err = kgents.Errorf(kgents.CodeForbidden, "this is for the operator's keys only")
+		}
+		if err != nil {
+			WriteProblem(w, r, err)
+			return
+		}
+		next.ServeHTTP(w, r)
 	})
 }

@@ -9,7 +9,8 @@
 //
 // When nothing durable can take an event, the answer is 503 with Retry-After; so
 // it is past the bounds of memory (64 MiB of bodies, 4,096 requests; webhooks may
-// take a quarter of either, one API key three quarters). A client
+// take a quarter of either, one API key, or one customer with all its keys, three
+// quarters). A customer's key sends events of that customer only. A client
 // that goes away does not stop the work on its events: they become durable, or
 // their claims are given back.
 package receive
@@ -64,8 +65,7 @@ type Config struct {
 type Edge struct {
 	Config
 	budget  budget
-	hooks   budget   // the webhooks' share of it
-	shares  []budget // of each key
+	hooks   budget // the webhooks' share of it
 	metrics *metrics
 	quiet   *quiet
 	bridge  bridge
@@ -73,13 +73,10 @@ type Edge struct {
 
 // New returns an Edge that registers its metrics.
 func New(c Config) *Edge {
-	e := &Edge{Config: c, metrics: newMetrics(c.Registerer), quiet: newQuiet(c.Log), shares: make([]budget, len(c.Keys.sums))}
+	e := &Edge{Config: c, metrics: newMetrics(c.Registerer), quiet: newQuiet(c.Log)}
 	e.budget.maxBytes, e.budget.maxRequests = maxInFlight, maxRequests
 	e.hooks.maxBytes, e.hooks.maxRequests = maxInFlight/webhookShare, maxRequests/webhookShare
-	for i := range e.shares {
-		e.shares[i].maxBytes, e.shares[i].maxRequests = maxInFlight-e.hooks.maxBytes, maxRequests-e.hooks.maxRequests
-	}
-	e.Keys.limits = newLimits(c.RateLimit, len(c.Keys.sums), e.metrics.rateLimited)
+	e.Keys.senders = newSenders(c.RateLimit, c.Keys, e.metrics.rateLimited, maxInFlight-e.hooks.maxBytes, maxRequests-e.hooks.maxRequests)
 	c.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "kgents_api_requests_in_flight",
 		Help: "Webhooks and requests with usage events that are under way; past 4096 they are answered 503.",
@@ -150,9 +147,12 @@ func (e *Edge) handler(route string, serve func(*lease, http.ResponseWriter, *ht
 
 // events takes usage events.
 func (e *Edge) events(l *lease, w http.ResponseWriter, r *http.Request) (int, error) {
-	key, err := e.Keys.check(w.Header(), r)
+	caller, from, err := e.Keys.check(w.Header(), r)
 	if err == nil {
-		err = l.join(&e.shares[key])
+		err = caller.Require(kgents.ScopeIngest)
+	}
+	if err == nil {
+		err = l.join(&from.room)
 	}
 	if err != nil {
 		return 0, e.refuse(r, string(kgents.ErrorCode(err)), err)
@@ -161,7 +161,7 @@ func (e *Edge) events(l *lease, w http.ResponseWriter, r *http.Request) (int, er
 	if err != nil {
 		return 0, e.refuse(r, string(kgents.ErrorCode(err)), err)
 	}
-	events, err := cloudevents.Decode(r.Header.Get("Content-Type"), body, time.Now())
+	events, err := cloudevents.DecodeFor(caller.Customer, r.Header.Get("Content-Type"), body, time.Now())
 	if err == nil {
 		err = reserved(events)
 	}

@@ -49,7 +49,7 @@ func newMetrics(reg prometheus.Registerer) *metrics {
 	for _, r := range []string{"no_signature", "bad_header", "timestamp", "bad_signature", "malformed", "too_large", "unavailable", "no_secret"} {
 		m.webhookErrors.WithLabelValues(r)
 	}
-	for _, r := range []string{"unauthorized", "invalid", "too_large", "timeout", "rate_limited", "unavailable"} {
+	for _, r := range []string{"unauthorized", "forbidden", "invalid", "too_large", "timeout", "rate_limited", "unavailable"} {
 		m.refused.WithLabelValues(r)
 	}
 	reg.MustRegister(m.received, m.processed, m.skipped, m.webhookErrors, m.webhookLatency,

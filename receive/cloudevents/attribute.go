@@ -37,6 +37,21 @@ func (d *decoder) unquote(v value) (s string, escaped bool) {
 	return string(b), true
 }
 
+// attributes are the members that CloudEvents itself gives a meaning.
+var attributes = []string{"id", "source", "type", "subject", "time", "data", "dataschema", "datacontenttype", "specversion"}
+
+// lookalike returns the attribute that name is but for capitals, "" if it is none.
+// Readers of JSON that take no notice of capitals, such as encoding/json, would take the
+// one for the other, and so an event for somebody else's.
+func lookalike(name string) string {
+	for _, a := range attributes {
+		if strings.EqualFold(a, name) {
+			return a
+		}
+	}
+	return ""
+}
+
 // attribute returns a string attribute. It notes what is wrong and returns ""
 // then.
 func (d *decoder) attribute(name string, v value, most int) string {

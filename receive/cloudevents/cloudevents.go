@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"mime"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -43,6 +44,13 @@ type form struct{ one, batch, emptyBatch bool }
 // The error is an *kgents.Error with CodeInvalid or CodeTooLarge. Either all
 // events are good or none is returned.
 func Decode(contentType string, body []byte, now time.Time) ([]kgents.Event, error) {
+	return DecodeFor("", contentType, body, now)
+}
+
+// DecodeFor is Decode for a sender who may send events of one subject only, or with
+// subject "" of any. A missing subject is filled in, in Raw too; for any other one the
+// error has CodeForbidden and names each such event. Subject is a customer's id.
+func DecodeFor(subject, contentType string, body []byte, now time.Time) ([]kgents.Event, error) {
 	f, err := formOf(contentType)
 	if err != nil {
 		return nil, err
@@ -50,7 +58,7 @@ func Decode(contentType string, body []byte, now time.Time) ([]kgents.Event, err
 	if err := bounded(body); err != nil {
 		return nil, err
 	}
-	d := decoder{body: body, text: string(body), now: now, json: decoders.Get().(*jsontext.Decoder)}
+	d := decoder{body: body, text: string(body), now: now, owner: subject, json: decoders.Get().(*jsontext.Decoder)}
 	d.json.Reset(bytes.NewBuffer(body))
 	defer func() {
 		d.json.Reset(new(bytes.Buffer)) // lets go of body
@@ -116,6 +124,10 @@ type decoder struct {
 	text string // body again, so that attributes are cut from one string
 	now  time.Time
 	json *jsontext.Decoder
+
+	owner   string        // whose events may be sent; empty: anybody's
+	foreign []kgents.Item // events of others, up to maxItems
+	others  int           // and how many there are
 
 	events []kgents.Event
 	index  int  // of the event being read
@@ -186,9 +198,9 @@ func (d *decoder) event() error {
 	}
 	start := int(d.json.InputOffset()) - 1
 	var (
-		e       kgents.Event
-		version string
-		when    value // of time, when it is null
+		e         kgents.Event
+		version   string
+		when, who value // of time and subject, when they are null
 	)
 	for d.json.PeekKind() != '}' {
 		name, err := d.read()
@@ -207,6 +219,10 @@ func (d *decoder) event() error {
 		case "type":
 			e.Type = d.attribute("type", v, kgents.MaxTypeBytes)
 		case "subject":
+			if d.owner != "" && v.raw.Kind() == 'n' {
+				who = v
+				break
+			}
 			e.Subject = d.attribute("subject", v, kgents.MaxSubjectBytes)
 		case "specversion":
 			if version = d.attribute("specversion", v, 8); version != "" && version != "1.0" && version != "0.3" {
@@ -239,6 +255,9 @@ func (d *decoder) event() error {
 				d.contentType(v)
 			}
 		default:
+			if like := lookalike(d.name(name)); like != "" {
+				d.wrong(d.name(name), "is not written like this: the attribute is %q", like)
+			}
 			if k := v.raw.Kind(); k == '{' || k == '[' {
 				d.wrong(d.name(name), "an extension attribute must be a string, a number or a boolean, this is %s", kindName(k))
 			}
@@ -248,6 +267,17 @@ func (d *decoder) event() error {
 		return err
 	}
 	end := int(d.json.InputOffset())
+	var adds [2]addition // what is filled in
+	added := adds[:0]
+	if d.owner != "" && e.Subject != d.owner && !d.failed {
+		if e.Subject != "" {
+			d.stranger()
+			return nil
+		}
+		e.Subject = d.owner
+		quoted, _ := jsontext.AppendQuote(nil, d.owner) // of UTF-8
+		added = append(added, addition{"subject", quoted, who})
+	}
 	if !d.failed {
 		d.missing(e, version)
 	}
@@ -257,7 +287,10 @@ func (d *decoder) event() error {
 	e.Raw = d.body[start:end:end]
 	if e.Time.IsZero() {
 		e.Time = d.now.UTC()
-		e.Raw = stamp(d.body, start, end, when, e.Time)
+		added = append(added, addition{"time", appendTime(nil, e.Time), when})
+	}
+	if len(added) > 0 {
+		e.Raw = fill(d.body, start, end, added)
 	}
 	if len(e.Raw) > kgents.MaxEventBytes {
 		d.large++
@@ -268,18 +301,45 @@ func (d *decoder) event() error {
 	return nil
 }
 
-// stamp writes the time into an event that came without: in place of its null,
-// or at the end. The meter would else put its own, later clock there.
-func stamp(body []byte, start, end int, null value, t time.Time) []byte {
-	out := make([]byte, 0, end-start+48)
-	if null.raw != nil {
-		out = append(out, body[start:null.start]...)
-		out = appendTime(out, t)
-		return append(out, body[null.start+len(null.raw):end]...)
+// addition is a member that an event came without, in place of its null or at the end.
+type addition struct {
+	name  string
+	value []byte
+	null  value
+}
+
+// fill writes members into an event that came without: the meter would else put its own,
+// later clock there, or refuse it.
+func fill(body []byte, start, end int, adds []addition) []byte {
+	size := end - start
+	for _, a := range adds {
+		size += len(a.name) + len(a.value) + 4
 	}
-	out = append(out, body[start:end-1]...)
-	out = append(out, `,"time":`...)
-	return append(appendTime(out, t), '}')
+	out := make([]byte, 0, size)
+	slices.SortFunc(adds, func(a, b addition) int { return a.null.start - b.null.start })
+	from := start
+	for _, a := range adds {
+		if a.null.raw != nil {
+			out = append(append(out, body[from:a.null.start]...), a.value...)
+			from = a.null.start + len(a.null.raw)
+		}
+	}
+	out = append(out, body[from:end-1]...)
+	for _, a := range adds {
+		if a.null.raw == nil {
+			out = append(append(append(out, `,"`...), a.name...), `":`...)
+			out = append(out, a.value...)
+		}
+	}
+	return append(out, '}')
+}
+
+// stranger notes that the current event is another's.
+func (d *decoder) stranger() {
+	d.others++
+	if len(d.foreign) < maxItems {
+		d.foreign = append(d.foreign, kgents.Item{Index: d.index, Pointer: d.pointer("subject"), Message: "is another customer: leave it out, or send it with that customer's key"})
+	}
 }
 
 func appendTime(out []byte, t time.Time) []byte {
@@ -307,6 +367,11 @@ func (d *decoder) wrong(attribute, format string, args ...any) {
 	if len(d.items) >= maxItems {
 		return
 	}
+	d.items = append(d.items, kgents.Item{Index: d.index, Pointer: d.pointer(attribute), Message: fmt.Sprintf(format, args...)})
+}
+
+// pointer leads to an attribute of the current event, or with "" to the event.
+func (d *decoder) pointer(attribute string) string {
 	pointer := ""
 	if d.inList {
 		pointer = "/" + strconv.Itoa(d.index)
@@ -314,12 +379,23 @@ func (d *decoder) wrong(attribute, format string, args ...any) {
 	if attribute != "" {
 		pointer = clip(string(jsontext.Pointer(pointer).AppendToken(attribute)))
 	}
-	d.items = append(d.items, kgents.Item{Index: d.index, Pointer: pointer, Message: fmt.Sprintf(format, args...)})
+	return pointer
 }
 
-// refusal is the error for the events that were found bad.
+// refusal is the error for the events that were found bad, or another's.
 func (d *decoder) refusal() error {
-	if d.bad == 0 {
+	switch {
+	case d.others > 0:
+		err := kgents.Errorf(kgents.CodeForbidden, "this API key sends events of its own customer only, and the event is of another")
+		if d.inList {
+			err.Message = fmt.Sprintf("this API key sends events of its own customer only: %d of %d events are of others, and none was taken", d.others, d.index)
+			if d.others > len(d.foreign) {
+				err.Message += fmt.Sprintf(" (the first %d are named)", len(d.foreign))
+			}
+		}
+		err.Items = d.foreign
+		return err
+	case d.bad == 0:
 		return nil
 	}
 	code := kgents.CodeInvalid
