@@ -38,8 +38,10 @@ import (
 	"github.com/kgents/kgents/config"
 	"github.com/kgents/kgents/consume"
 	"github.com/kgents/kgents/consume/deadletter"
+	"github.com/kgents/kgents/customer"
 	"github.com/kgents/kgents/meter"
 	"github.com/kgents/kgents/meter/local"
+	"github.com/kgents/kgents/plan"
 	"github.com/kgents/kgents/publish"
 	"github.com/kgents/kgents/publish/spool"
 	"github.com/kgents/kgents/receive"
@@ -84,6 +86,8 @@ type App struct {
 	spool      *spool.Spool    // nil without one
 	identities *fallback.Store // nil without Redis
 	redis      *redis.Store    // which identities closes; nil without Redis
+	plans      *plan.Book      // nil in the meter role
+	customers  *customer.Store // nil in the meter role
 	edge       *receive.Edge
 	gate       *admit.Gate // nil without an edge
 	v1         []registrar // what has routes under /v1, in the order of its start
@@ -124,9 +128,9 @@ func Start(ctx context.Context, role config.Role, c config.Config, log *slog.Log
 		return nil, err
 	}
 	steps := map[config.Role][]func(context.Context) error{
-		config.RoleUp:    {a.startNATS, a.startMeter, a.startSink, a.startAPI},
-		config.RoleAPI:   {a.startNATS, a.useMeter, a.startAPI},
-		config.RoleSink:  {a.startNATS, a.useMeter, a.startSink},
+		config.RoleUp:    {a.startNATS, a.startMeter, a.startCustomers, a.startSink, a.startAPI},
+		config.RoleAPI:   {a.startNATS, a.useMeter, a.startCustomers, a.startAPI},
+		config.RoleSink:  {a.startNATS, a.useMeter, a.startCustomers, a.startSink},
 		config.RoleMeter: {a.startMeterRole},
 	}
 	for _, step := range steps[role] {
@@ -445,7 +449,7 @@ func (a *App) startAPI(context.Context) error {
 	a.gate = admit.New(store, a.publisher, a.log, a.reg)
 	a.edge = receive.New(receive.Config{
 		Admitter:       a.gate,
-		Keys:           receive.NewKeys(a.config.APIKeys),
+		Keys:           a.keys(),
 		RateLimit:      receive.RateLimit{PerSecond: a.config.APIRateLimit, Burst: a.config.APIRateBurst},
 		WebhookSecrets: a.config.WebhookSecrets,
 		Log:            a.log,

@@ -81,22 +81,22 @@ func (a *App) routes() http.Handler {
 	if a.edge != nil {
 		a.edge.Register(mux)
 		a.passOn(mux)
-		mux.Handle("POST /api/v1/canaries", a.guard("/api/v1/canaries", http.HandlerFunc(a.serveCanaries)))
+		mux.Handle("POST /api/v1/canaries", a.operators("/api/v1/canaries", http.HandlerFunc(a.serveCanaries)))
 	}
 	if a.nats != nil {
-		deadletter.NewAPI(deadletter.NewStore(a.js, a.streams), a.log).Register(mux, a.guard)
+		deadletter.NewAPI(deadletter.NewStore(a.js, a.streams), a.log).Register(mux, a.operators)
 	}
 	if a.role == config.RoleMeter {
-		mux.Handle("/api/", a.authenticate(a.meterWeb))
+		mux.Handle("/api/", a.authenticate(receive.RequireOperator(a.meterWeb)))
 	}
 	if a.reconciler != nil {
-		mux.Handle("POST /api/v1/reconcile", a.authenticate(a.reconciler))
+		mux.Handle("POST /api/v1/reconcile", a.authenticate(receive.RequireOperator(a.reconciler)))
 	}
 	if err := a.serveV1(mux); err != nil {
 		panic(err) // a route's shape can't be described: a defect that every start shows
 	}
 	if a.nats != nil {
-		mux.Handle("GET "+system.Path, a.guard(system.Path, newSystemView(a)))
+		mux.Handle("GET "+system.Path, a.operators(system.Path, newSystemView(a)))
 	}
 	mux.HandleFunc("GET /health", a.watch.serveHealth)
 	mux.HandleFunc("GET /health/saas", a.watch.serveSaaS)
@@ -113,9 +113,9 @@ func (a *App) routes() http.Handler {
 	// Never with credentials: what a browser holds of ours, it sends by hand.
 	return receive.Secure(cors.New(cors.Options{
 		AllowedOrigins: a.config.CORSOrigins,
-		AllowedMethods: []string{http.MethodGet, http.MethodPost, http.MethodDelete},
-		AllowedHeaders: []string{"Authorization", "Content-Type"},
-		ExposedHeaders: []string{"Retry-After", "RateLimit", "RateLimit-Policy"},
+		AllowedMethods: []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete},
+		AllowedHeaders: []string{"Authorization", "Content-Type", "If-Match"},
+		ExposedHeaders: []string{"ETag", "Retry-After", "RateLimit", "RateLimit-Policy"},
 	}).Handler(mux))
 }
 
@@ -123,9 +123,14 @@ func (a *App) routes() http.Handler {
 // an edge, its limit of a key's rate holds here too.
 func (a *App) authenticate(next http.Handler) http.Handler {
 	if a.edge == nil {
-		return receive.RequireKey(receive.NewKeys(a.config.APIKeys), next)
+		return receive.RequireKey(a.keys(), next)
 	}
 	return a.edge.Authenticate(next)
+}
+
+// operators is guard for routes that are for the operator's keys only.
+func (a *App) operators(route string, next http.Handler) http.Handler {
+	return a.guard(route, receive.RequireOperator(next))
 }
 
 // guard is authenticate, and counts and times where there is an edge to do so.

@@ -22,7 +22,7 @@ var meterName = regexp.MustCompile(`^[A-Za-z0-9_-]{1,64}$`)
 var passedBack = []string{"Content-Type", "Content-Length", "Content-Encoding", "Date", "Retry-After"}
 
 // passOn serves the meter's reading routes under our own keys, from the embedded
-// meter and a remote one alike.
+// meter and a remote one alike. A customer's key sees that customer's usage alone.
 func (a *App) passOn(mux *http.ServeMux) {
 	target, err := url.Parse(a.meterURL)
 	if err != nil {
@@ -58,7 +58,7 @@ func (a *App) passOn(mux *http.ServeMux) {
 				}
 			}
 			resp.Header, resp.Trailer = kept, nil
-			return nil
+			return leaveOwn(resp)
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			if kgents.ErrorCode(err) != kgents.CodeMisconfig {
@@ -76,6 +76,6 @@ func (a *App) passOn(mux *http.ServeMux) {
 		proxy.ServeHTTP(w, r)
 	})
 	for _, route := range []string{"/api/v1/meters", "/api/v1/meters/{slug}", "/api/v1/meters/{slug}/query", "/api/v1/events"} {
-		mux.Handle("GET "+route, a.edge.Instrument(route, a.edge.Authenticate(named)))
+		mux.Handle("GET "+route, a.edge.Instrument(route, a.edge.Authenticate(narrow(named))))
 	}
 }
