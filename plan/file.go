@@ -43,6 +43,7 @@ type featureAt struct {
 type planAt struct {
 	kgents.Plan
 	line       int
+	badPrices  bool // some could not be read
 	priceLines []int
 	billed     map[string]int // lines of the limits that bill, by feature
 }
@@ -153,13 +154,16 @@ func (r *reader) alerts(e entry) []int {
 func (r *reader) feature(n ast.Node) {
 	m, ok := r.mapping(n, "a feature", "{ id: tokens, name: Tokens, unit: token, meter: agent_tokens }", featureKeys)
 	if !ok {
+		r.someFeature = true
 		return
 	}
 	f := featureAt{line: m.line}
 	f.ID = r.id(m, "tokens")
+	r.someFeature = r.someFeature || f.ID == ""
 	f.Name = r.name(m, "name", "Tokens")
 	f.Unit = r.name(m, "unit", "token")
 	if e, ok := m.get("meter"); ok {
+		f.Meter = "?" // it has one, whatever is wrong with its name
 		if slug, ok := r.text(e, "agent_tokens"); ok {
 			f.meterLine = lineOf(e.value)
 			if f.Meter = slug; !slugPattern.MatchString(slug) || len(slug) > 64 {
@@ -170,6 +174,7 @@ func (r *reader) feature(n ast.Node) {
 	for _, other := range r.features {
 		if f.ID != "" && other.ID == f.ID {
 			r.wrong(f.line, "the feature %s is there already, in line %d: give it another id", f.ID, other.line)
+			r.someFeature = true
 			return
 		}
 	}
@@ -213,23 +218,37 @@ func (r *reader) words(e entry, text string) {
 	}
 }
 
+// planName is how messages call a plan: by its id, if it has a good one.
+func planName(n ast.Node) string {
+	if node, ok := n.(ast.MapNode); ok {
+		for it := node.MapRange(); it.Next(); {
+			id, text := it.Value().(*ast.StringNode)
+			if key := it.Key().GetToken(); text && key.Value == "id" && idPattern.MatchString(id.Value) && len(id.Value) <= maxID {
+				return "plan " + id.Value
+			}
+		}
+	}
+	return "a plan"
+}
+
 func (r *reader) plan(n ast.Node) {
-	m, ok := r.mapping(n, "a plan", "{ id: free, name: Free, rate: unlimited, limits: {} }", planKeys)
+	m, ok := r.mapping(n, planName(n), "{ id: free, name: Free, rate: unlimited, limits: {} }", planKeys)
 	if !ok {
+		r.somePlan = true
 		return
 	}
 	p := planAt{line: m.line, billed: map[string]int{}}
 	p.ID = r.id(m, "free")
-	if p.ID != "" {
-		m.what = "plan " + p.ID
-	}
+	r.somePlan = r.somePlan || p.ID == ""
 	p.Name = r.name(m, "name", "Free")
 	if e, ok := m.get("prices"); ok {
+		before := len(r.mistakes)
 		for _, n := range r.list(e, MaxPrices, "- { interval: month, amount: 1900, lookup_key: pro_monthly }") {
 			if price, line, ok := r.price(n, m.what); ok {
 				p.Prices, p.priceLines = append(p.Prices, price), append(p.priceLines, line)
 			}
 		}
+		p.badPrices = len(r.mistakes) > before
 	}
 	if e, ok := r.need(m, "rate", "{ per_minute: 60, burst: 10 }, or unlimited"); ok {
 		p.Rate = r.rate(e, m.what)
@@ -250,6 +269,7 @@ func (r *reader) plan(n ast.Node) {
 	for _, other := range r.plans {
 		if p.ID != "" && other.ID == p.ID {
 			r.wrong(p.line, "the plan %s is there already, in line %d: give it another id", p.ID, other.line)
+			r.somePlan = true
 			return
 		}
 	}

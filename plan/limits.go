@@ -20,7 +20,9 @@ func (r *reader) limits(e entry, p *planAt, plan string) {
 	for _, e := range m.entries {
 		i := slices.Index(ids, e.key)
 		if i < 0 {
-			r.wrong(e.line, "there is no feature %s%s; features are %s", quote(e.key), didYouMean(e.key, ids), andList(ids))
+			if _, hint := didYouMean(e.key, ids); !r.someFeature {
+				r.wrong(e.line, "there is no feature %s%s; features are %s", quote(e.key), hint, andList(ids))
+			}
 			continue
 		}
 		before := len(r.mistakes)
@@ -144,8 +146,8 @@ func (r *reader) defaultOf(e entry) string {
 		}
 		return id
 	}
-	if len(ids) > 0 { // else that is the mistake
-		r.wrong(lineOf(e.value), "default: there is no plan %s%s; plans are %s", quote(id), didYouMean(id, ids), andList(ids))
+	if _, hint := didYouMean(id, ids); len(ids) > 0 && !r.somePlan { // else that is the mistake
+		r.wrong(lineOf(e.value), "default: there is no plan %s%s; plans are %s", quote(id), hint, andList(ids))
 	}
 	return ""
 }
@@ -163,7 +165,7 @@ func (r *reader) checkPrices() {
 			}
 			first[price.LookupKey] = p.priceLines[j]
 		}
-		if len(p.Prices) == 0 {
+		if len(p.Prices) == 0 && !p.badPrices {
 			// Stripe bills usage inside a subscription only, and without a price there is none.
 			for _, f := range r.features {
 				if line := p.billed[f.ID]; line > 0 {
@@ -171,7 +173,7 @@ func (r *reader) checkPrices() {
 				}
 			}
 		}
-		if before != nil && yearly(p.Plan) < yearly(before.Plan) {
+		if before != nil && !before.badPrices && !p.badPrices && yearly(p.Plan) < yearly(before.Plan) {
 			r.wrong(p.line, "plan %s costs less than %s, which stands before it: plans go from the smallest to the largest, since an upgrade is one further down", p.ID, before.ID)
 		}
 		before = p

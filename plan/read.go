@@ -22,6 +22,9 @@ type reader struct {
 
 	features []featureAt
 	plans    []planAt
+
+	// A feature or a plan could not be read: names that are not found may be its.
+	someFeature, somePlan bool
 }
 
 func (r *reader) wrong(line int, format string, args ...any) {
@@ -107,6 +110,7 @@ type mapping struct {
 	what    string // "a plan"
 	line    int
 	entries []entry
+	meant   []string // keys that mistyped ones were taken for
 }
 
 func (m *mapping) get(key string) (entry, bool) {
@@ -146,7 +150,9 @@ func (r *reader) mapping(n ast.Node, what, example string, known []string) (*map
 		}
 		first[key] = line
 		if known != nil && !slices.Contains(known, key) {
-			r.wrong(line, "%s has no %s%s; it may have %s", what, quote(key), didYouMean(key, known), andList(known))
+			near, hint := didYouMean(key, known)
+			m.meant = append(m.meant, near)
+			r.wrong(line, "%s has no %s%s; it may have %s", what, quote(key), hint, andList(known))
 			continue
 		}
 		m.entries = append(m.entries, entry{key, line, it.Value()})
@@ -167,7 +173,7 @@ func (r *reader) key(n ast.MapKeyNode) (string, bool) {
 // need is the value of a key that must be there.
 func (r *reader) need(m *mapping, key, example string) (entry, bool) {
 	e, ok := m.get(key)
-	if !ok {
+	if !ok && !slices.Contains(m.meant, key) { // else its mistake is known
 		r.wrong(m.line, "%s needs %s, for example %s: %s", m.what, key, key, example)
 	}
 	return e, ok
@@ -325,39 +331,43 @@ func join(words []string, last string) string {
 	return strings.Join(words[:n], ", ") + " " + last + " " + words[n]
 }
 
-// didYouMean names the word that differs from the wrong one by two letters at most.
-func didYouMean(wrong string, words []string) string {
-	best, least := "", 3
+// didYouMean names the word that the wrong one was meant to be, if one is near: by one
+// letter, of longer words by two.
+func didYouMean(wrong string, words []string) (word, hint string) {
+	if len(wrong) > maxID {
+		return "", ""
+	}
+	least := min(2, max(1, len(wrong)/3))
 	for _, w := range words {
-		if len(wrong) > maxID {
-			break
-		}
-		if d := distance(strings.ToLower(wrong), w); d < least && d < len(w) {
-			best, least = w, d
+		if d := distance(strings.ToLower(wrong), w); d <= least && d < len(w) {
+			word, hint, least = w, " (did you mean "+w+"?)", d-1
 		}
 	}
-	if best == "" {
-		return ""
-	}
-	return " (did you mean " + best + "?)"
+	return word, hint
 }
 
-// distance is the number of letters that have to be put in, taken out or changed.
+// distance is the number of letters that have to be put in, taken out, changed, or
+// exchanged with their neighbour.
 func distance(a, b string) int {
+	var before []int
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j
 	}
 	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
+		next := make([]int, len(b)+1)
+		next[0] = i + 1
 		for j := range len(b) {
 			cost := 1
 			if a[i] == b[j] {
 				cost = 0
 			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
+			next[j+1] = min(row[j+1]+1, next[j]+1, row[j]+cost)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				next[j+1] = min(next[j+1], before[j-1]+1)
+			}
 		}
+		before, row = row, next
 	}
 	return row[len(b)]
 }
