@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"time"
@@ -11,7 +12,8 @@ import (
 	"github.com/stripe/stripe-mock/embedded"
 )
 
-// StripeTypes are the Stripe events that count, in the order of a customer's life.
+// StripeTypes are the Stripe events that the stories tell, in the order of a customer's
+// life. Those of a pause are in a scenario.
 var StripeTypes = []string{
 	"checkout.session.completed", "customer.subscription.created", "invoice.paid",
 	"invoice.payment_failed", "customer.subscription.updated", "customer.subscription.deleted",
@@ -108,15 +110,17 @@ func (s *stories) tell() {
 	for i, typ := range life {
 		values["event"] = fmt.Sprintf("evt_%s%06d%02d", s.run, n, i)
 		values["invoice"] = fmt.Sprintf("in_%s%06d%02d", s.run, n, i)
-		values["created"] = fmt.Sprint(at[i].Unix())
+		values["created"], values["ends"] = fmt.Sprint(at[i].Unix()), fmt.Sprint(at[i].AddDate(0, 1, 0).Unix())
 		t := s.templates[typ]
 		if basil := s.templates[typ+" basil"]; basil != nil && s.r.IntN(2) == 0 {
 			t = basil
 		}
-		s.queue = append(s.queue, Request{
-			Path: "/webhooks/stripe", ContentType: "application/json; charset=utf-8", Signed: true, Events: 1, Body: t.fill(values),
-		})
+		s.queue = append(s.queue, stripeRequest(t.fill(values)))
 	}
+}
+
+func stripeRequest(body []byte) Request {
+	return Request{Path: "/webhooks/stripe", ContentType: "application/json; charset=utf-8", Signed: true, Events: 1, Body: body}
 }
 
 // template is a webhook's body with gaps.
@@ -162,48 +166,65 @@ func cut(body []byte) *template {
 	}
 }
 
-// stripeTemplates makes the six events of Stripe's fixtures. Invoices come in
-// both shapes that the API has had.
-func stripeTemplates() (map[string]*template, error) {
-	var fixtures struct {
-		Resources map[string]map[string]any `json:"resources"`
+// webhookOf is the body of a webhook about an object.
+func webhookOf(id, typ, version string, created any, object map[string]any) map[string]any {
+	return map[string]any{
+		"id": id, "object": "event", "api_version": version, "created": created, "type": typ,
+		"livemode": false, "pending_webhooks": 1, "request": map[string]any{"id": nil, "idempotency_key": nil},
+		"data": map[string]any{"object": object},
 	}
-	if err := json.Unmarshal(embedded.OpenAPIFixtures, &fixtures); err != nil {
+}
+
+// fixtures are Stripe's own objects, by kind.
+type fixtures map[string]map[string]any
+
+func stripeFixtures() (fixtures, error) {
+	var all struct {
+		Resources fixtures `json:"resources"`
+	}
+	if err := json.Unmarshal(embedded.OpenAPIFixtures, &all); err != nil {
 		return nil, fmt.Errorf("fixtures of Stripe: %w", err)
 	}
-	object := func(kind string, change map[string]any) (map[string]any, error) {
-		fixture := fixtures.Resources[kind]
-		if fixture == nil {
-			return nil, fmt.Errorf("fixtures of Stripe: there is no %s", kind)
-		}
-		out := map[string]any{}
-		for k, v := range fixture {
-			out[k] = v
-		}
-		for k, v := range change {
-			out[k] = v
-		}
-		return out, nil
+	return all.Resources, nil
+}
+
+// object is a fixture with changes.
+func (f fixtures) object(kind string, change map[string]any) (map[string]any, error) {
+	fixture := f[kind]
+	if fixture == nil {
+		return nil, fmt.Errorf("fixtures of Stripe: there is no %s", kind)
+	}
+	return with(fixture, change), nil
+}
+
+// with is a copy of base with changes.
+func with(base, change map[string]any) map[string]any {
+	out := maps.Clone(base)
+	maps.Copy(out, change)
+	return out
+}
+
+// plain takes out of the fixture of a subscription what it has to show that it is there.
+var plain = map[string]any{
+	"trial_start": nil, "trial_end": nil, "cancel_at": nil, "cancel_at_period_end": false, "canceled_at": nil, "ended_at": nil, "pause_collection": nil, "metadata": map[string]any{},
+}
+
+// stripeTemplates makes the events of Stripe's fixtures that the stories tell. Invoices
+// come in both shapes that the API has had.
+func stripeTemplates() (map[string]*template, error) {
+	fixtures, err := stripeFixtures()
+	if err != nil {
+		return nil, err
 	}
 	items := map[string]any{"object": "list", "has_more": false, "data": []any{map[string]any{
 		"id": "si_" + text("subscription"), "object": "subscription_item", "quantity": 1,
-		"current_period_start": figure("created"), "current_period_end": figure("created"),
+		"current_period_start": figure("created"), "current_period_end": figure("ends"),
 		"price": map[string]any{"id": text("price"), "object": "price", "currency": text("currency"), "lookup_key": text("plan"), "unit_amount": figure("amount")},
 	}}}
-	subscription := map[string]any{"id": text("subscription"), "customer": text("customer"), "status": "active", "items": items, "currency": text("currency")}
+	subscription := with(plain, map[string]any{"id": text("subscription"), "customer": text("customer"), "status": "active", "items": items, "currency": text("currency")})
 	invoice := map[string]any{
 		"id": text("invoice"), "customer": text("customer"), "currency": text("currency"), "billing_reason": "subscription_cycle",
 		"amount_due": figure("amount"), "amount_paid": figure("amount"), "status": "paid", "subscription": text("subscription"),
-	}
-	with := func(base map[string]any, pairs ...any) map[string]any {
-		out := map[string]any{}
-		for k, v := range base {
-			out[k] = v
-		}
-		for i := 0; i < len(pairs); i += 2 {
-			out[pairs[i].(string)] = pairs[i+1]
-		}
-		return out
 	}
 	basil := map[string]any{"type": "subscription_details", "subscription_details": map[string]any{"subscription": text("subscription"), "metadata": map[string]any{}}}
 	templates := map[string]*template{}
@@ -217,22 +238,18 @@ func stripeTemplates() (map[string]*template, error) {
 			"metadata": map[string]any{"plan": text("plan")},
 		}},
 		{"", "customer.subscription.created", "subscription", "2025-03-31.basil", subscription},
-		{"", "customer.subscription.updated", "subscription", "2025-03-31.basil", with(subscription, "cancel_at_period_end", true)},
-		{"", "customer.subscription.deleted", "subscription", "2024-06-20", with(subscription, "status", "canceled", "canceled_at", figure("created"), "ended_at", figure("created"))},
+		{"", "customer.subscription.updated", "subscription", "2025-03-31.basil", with(subscription, map[string]any{"cancel_at_period_end": true})},
+		{"", "customer.subscription.deleted", "subscription", "2024-06-20", with(subscription, map[string]any{"status": "canceled", "canceled_at": figure("created"), "ended_at": figure("created")})},
 		{"", "invoice.paid", "invoice", "2024-06-20", invoice},
-		{" basil", "invoice.paid", "invoice", "2025-03-31.basil", with(invoice, "subscription", nil, "parent", basil)},
-		{"", "invoice.payment_failed", "invoice", "2024-06-20", with(invoice, "amount_paid", 0, "status", "open", "attempt_count", 1)},
-		{" basil", "invoice.payment_failed", "invoice", "2025-03-31.basil", with(invoice, "amount_paid", 0, "status", "open", "attempt_count", 2, "subscription", nil, "parent", basil)},
+		{" basil", "invoice.paid", "invoice", "2025-03-31.basil", with(invoice, map[string]any{"subscription": nil, "parent": basil})},
+		{"", "invoice.payment_failed", "invoice", "2024-06-20", with(invoice, map[string]any{"amount_paid": 0, "status": "open", "attempt_count": 1})},
+		{" basil", "invoice.payment_failed", "invoice", "2025-03-31.basil", with(invoice, map[string]any{"amount_paid": 0, "status": "open", "attempt_count": 2, "subscription": nil, "parent": basil})},
 	} {
-		o, err := object(e.kind, e.change)
+		o, err := fixtures.object(e.kind, e.change)
 		if err != nil {
 			return nil, err
 		}
-		body, err := json.Marshal(map[string]any{
-			"id": text("event"), "object": "event", "api_version": e.version, "created": figure("created"), "type": e.typ,
-			"livemode": false, "pending_webhooks": 1, "request": map[string]any{"id": nil, "idempotency_key": nil},
-			"data": map[string]any{"object": o},
-		})
+		body, err := json.Marshal(webhookOf(text("event"), e.typ, e.version, figure("created"), o))
 		if err != nil {
 			return nil, err
 		}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,23 +45,61 @@ Every run makes new events, unless --seed repeats one.`,
 
 func newEmitStripeCommand() *cobra.Command {
 	f := &emitFlags{}
+	var scenario, customer string
 	cmd := &cobra.Command{
 		Use:   "stripe",
 		Short: "Send signed Stripe webhooks",
 		Long: `Send webhooks made from Stripe's own fixtures and signed with the webhook
 secret: customers check out, pay every month in their own currency, sometimes
 fail to, change their plan, and leave. Invoices come in both shapes that Stripe's
-API has had.`,
+API has had.
+
+With --scenario it is the whole life of one subscription instead, told so that it is
+now what the scenario's name says:
+
+` + scenarioList(),
 		Example: `  kgents emit stripe --count 200 --over 24h
-  kgents emit stripe --count 1000 --duplicates 0.2 --shuffle --concurrency 16`,
+  kgents emit stripe --count 1000 --duplicates 0.2 --shuffle --concurrency 16
+  kgents emit stripe --scenario dunning --customer acme --shuffle --duplicates 0.5`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return f.run(cmd, func() (emit.Source, error) { return emit.Stripe(f.mix) })
+			if scenario == "" {
+				if customer != "" {
+					return fmt.Errorf("--customer goes with --scenario")
+				}
+				return f.run(cmd, func() (emit.Source, error) { return emit.Stripe(f.mix) })
+			}
+			for _, name := range []string{"count", "over"} {
+				if cmd.Flags().Changed(name) {
+					return fmt.Errorf("--%s doesn't go with --scenario, which has a length of its own", name)
+				}
+			}
+			if !cmd.Flags().Changed("customers") {
+				f.mix.Customers = 1
+			} else if customer != "" && f.mix.Customers > 1 {
+				return fmt.Errorf("--customer is one: leave out --customers")
+			}
+			f.mix.Count = 0
+			return f.run(cmd, func() (emit.Source, error) {
+				return emit.Scenario(scenario, emit.Life{Mix: f.mix, Customer: customer})
+			})
 		},
 	}
+	cmd.Flags().StringVar(&scenario, "scenario", "", "play the life of one subscription")
+	words(cmd, "scenario", emit.Scenarios()...)
+	cmd.Flags().StringVar(&customer, "customer", "", "with --scenario: id of the customer whose subscription it is")
 	f.addEmitFlags(cmd, 50, 1)
 	f.addSecretFlag(cmd)
 	return cmd
+}
+
+// scenarioList is a line for each scenario.
+func scenarioList() string {
+	var b strings.Builder
+	for _, name := range emit.Scenarios() {
+		fmt.Fprintf(&b, "  %-16s %s\n", name, emit.ScenarioAbout(name))
+	}
+	return strings.TrimRight(b.String(), "\n")
 }
 
 func newEmitUsageCommand() *cobra.Command {

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
@@ -30,5 +31,22 @@ func TestPrintReport(t *testing.T) {
 			}
 			golden(t, name, out.Bytes())
 		})
+	}
+}
+
+// Flags that a scenario has no use for are refused, and not ignored.
+func TestEmitScenarioFlags(t *testing.T) {
+	for args, want := range map[string]string{
+		"--scenario dunning --count 3":                  "--count doesn't go with --scenario",
+		"--scenario dunning --over 24h":                 "--over doesn't go with --scenario",
+		"--scenario dunning --customer a --customers 2": "--customer is one",
+		"--customer a":     "--customer goes with --scenario",
+		"--scenario fraud": "choose from trial, trial-to-paid",
+	} {
+		cmd := newRoot()
+		cmd.SetArgs(append([]string{"emit", "stripe"}, strings.Fields(args)...))
+		if err := cmd.Execute(); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", args, err, want)
+		}
 	}
 }
