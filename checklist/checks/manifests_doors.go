@@ -18,6 +18,8 @@ import (
 var publicRoutes = map[string]networkingv1.PathType{
 	"/webhooks/stripe": networkingv1.PathTypeExact,
 	"/api/v1/":         networkingv1.PathTypePrefix,
+	"/v1/":             networkingv1.PathTypePrefix,
+	"/openapi.json":    networkingv1.PathTypeExact,
 	"/health":          networkingv1.PathTypeExact,
 }
 

@@ -180,14 +180,14 @@ func networkWorlds() []broken {
 		{"nats-isolation", "fails: the internet", "the internet", open("nats", networkingv1.NetworkPolicyIngressRule{From: cidr("0.0.0.0/0"), Ports: at(4222)})},
 		{"nats-isolation", "fails: no policy is about it", "may reach nats-0", func(w *world) { w.NetworkPolicies = nil }},
 		{"nats-isolation", "cannot tell: no NATS", "no NATS pod runs", empty},
-		{"ingress-rules", "passes", "kgents.staging.example.com with TLS, 3 routes", nil},
+		{"ingress-rules", "passes", "kgents.staging.example.com with TLS, 5 routes", nil},
 		{"ingress-rules", "fails: without TLS", "kgents.staging.example.com is without TLS", ingress(func(i *networkingv1.Ingress) { i.Spec.TLS = nil })},
 		{"ingress-rules", "fails: metrics are public", "lets /metrics through", ingress(func(i *networkingv1.Ingress) {
-			p := &i.Spec.Rules[0].HTTP.Paths[2]
+			p := &i.Spec.Rules[0].HTTP.Paths[4]
 			p.Path = "/metrics"
 		})},
 		{"ingress-rules", "fails: everything below", "/health is of type Prefix", ingress(func(i *networkingv1.Ingress) {
-			i.Spec.Rules[0].HTTP.Paths[2].PathType = new(networkingv1.PathTypePrefix)
+			i.Spec.Rules[0].HTTP.Paths[4].PathType = new(networkingv1.PathTypePrefix)
 		})},
 		{"ingress-rules", "fails: another service", "does not lead to Service kgents-api", ingress(func(i *networkingv1.Ingress) {
 			i.Spec.Rules[0].HTTP.Paths[0].Backend.Service.Name = "kgents-sink"

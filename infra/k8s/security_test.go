@@ -314,7 +314,7 @@ func TestServicesReachPods(t *testing.T) {
 				}
 			}
 		}
-		want := map[string]string{"/webhooks/stripe": "Exact", "/api/v1/": "Prefix", "/health": "Exact"}
+		want := map[string]string{"/webhooks/stripe": "Exact", "/api/v1/": "Prefix", "/v1/": "Prefix", "/openapi.json": "Exact", "/health": "Exact"}
 		if !maps.Equal(public, want) {
 			t.Errorf("the public paths are %v, want %v", public, want)
 		}

@@ -79,6 +79,11 @@ func settingProblems(w workload) (problems []string) {
 	files, dirs := map[string]bool{}, map[string]bool{}
 	for _, v := range w.pod.Spec.Volumes {
 		for _, m := range c.VolumeMounts {
+			if m.Name == v.Name && v.ConfigMap != nil && m.SubPath == "" { // one that follows changes
+				for _, i := range v.ConfigMap.Items {
+					files[m.MountPath+"/"+i.Path] = false
+				}
+			}
 			if m.Name != v.Name || v.Projected == nil {
 				dirs[m.MountPath] = true
 				continue
