@@ -103,9 +103,6 @@ func New(id string, citizens int, seed uint64, created time.Time) (*Town, error)
 	for _, p := range cast[:citizens] {
 		a := archetypes[p.archetype]
 		home := t.regionNamed(p.home)
-		if home < 0 { // a town too small for the place
-			home = 0
-		}
 		t.citizens = append(t.citizens, citizen{
 			id: idOf(p.name), name: p.name, archetype: a, home: home, region: home, state: Idle,
 			traits: a.traits, views: make([]float64, citizens),
