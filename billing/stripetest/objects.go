@@ -42,6 +42,14 @@ func (s *Server) do(r Request, mocked []byte) (int, []byte) {
 		}
 		return missing("product", id)
 	case "POST products":
+		if id != "" {
+			o, found := s.get("products", id)
+			if !found {
+				return missing("product", id)
+			}
+			o["active"] = f.Get("active") == "true"
+			return ok(o)
+		}
 		if _, found := s.get("products", f.Get("id")); found {
 			return problem(http.StatusBadRequest, "invalid_request_error", "resource_already_exists", "Product already exists.")
 		}
