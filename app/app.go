@@ -35,6 +35,7 @@ import (
 	"github.com/kgents/kgents/admit/fallback"
 	"github.com/kgents/kgents/admit/memory"
 	"github.com/kgents/kgents/admit/redis"
+	"github.com/kgents/kgents/billing"
 	"github.com/kgents/kgents/config"
 	"github.com/kgents/kgents/consume"
 	"github.com/kgents/kgents/consume/deadletter"
@@ -89,8 +90,10 @@ type App struct {
 	plans      *plan.Book      // nil in the meter role
 	customers  *customer.Store // nil in the meter role
 	edge       *receive.Edge
-	gate       *admit.Gate // nil without an edge
-	v1         []registrar // what has routes under /v1, in the order of its start
+	gate       *admit.Gate       // nil without an edge
+	v1         []registrar       // what has routes under /v1, in the order of its start
+	stripe     *billing.Client   // see stripeClient
+	overage    *billing.Reporter // of the roles with a sink; nil without a key of Stripe's
 	sink       *consume.Sink
 	reconciler *reconcile.Service // of the roles with a sink
 	watch      *watch
@@ -380,6 +383,7 @@ func (a *App) startSink(context.Context) error {
 	}()
 	a.onStop(func() { cancel(); <-done })
 	a.startReconciler()
+	a.startOverage()
 	return nil
 }
 
@@ -456,5 +460,6 @@ func (a *App) startAPI(context.Context) error {
 		Registerer:     a.reg,
 		Tracer:         a.tracer,
 	})
+	a.startBilling()
 	return nil
 }

@@ -1,11 +1,15 @@
 package app
 
 import (
+	"context"
 	"log/slog"
 	"net"
 	"net/http"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kgents/kgents/billing"
+	"github.com/kgents/kgents/subscription"
 )
 
 // Registry holds all metrics of the role.
@@ -18,3 +22,11 @@ func NewServer(h http.Handler, log *slog.Logger) *http.Server { return newServer
 func Bounded(l net.Listener) net.Listener { return bounded(l) }
 
 const MaxConnections = maxConnections
+
+// ReportOverage makes a run of the reporter of overage, whoever's turn it is.
+func (a *App) ReportOverage(ctx context.Context) (billing.Report, error) { return a.overage.Run(ctx) }
+
+// Follow takes what Stripe has told about a customer, as the consumer of webhooks does.
+func (a *App) Follow(ctx context.Context, stripe, ref string, changes ...subscription.Change) error {
+	return a.customers.Apply(ctx, stripe, ref, changes)
+}

@@ -114,7 +114,7 @@ func (a *App) routes() http.Handler {
 	return receive.Secure(cors.New(cors.Options{
 		AllowedOrigins: a.config.CORSOrigins,
 		AllowedMethods: []string{http.MethodGet, http.MethodPost, http.MethodPatch, http.MethodDelete},
-		AllowedHeaders: []string{"Authorization", "Content-Type", "If-Match"},
+		AllowedHeaders: []string{"Authorization", "Content-Type", "Idempotency-Key", "If-Match"},
 		ExposedHeaders: []string{"ETag", "Retry-After", "RateLimit", "RateLimit-Policy"},
 	}).Handler(mux))
 }

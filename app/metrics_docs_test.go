@@ -81,6 +81,7 @@ func everyRole(t *testing.T) map[string]metric {
 		"REDIS_URL": redistest.Start(t, "--maxmemory", "64mb").URL(), "NATS_SERVERS": "tls://" + server.Addr().String(),
 		"NATS_STREAM_MAX_BYTES": "64MiB", "OPENMETER_API_KEY": apiKey, "SPOOL_DIR": t.TempDir(),
 		"OTEL_EXPORTER_OTLP_ENDPOINT": remoteMeter(t, func(http.ResponseWriter, *http.Request) {}),
+		"STRIPE_API_KEY":              "sk_test_1", "STRIPE_API_BASE": remoteMeter(t, func(http.ResponseWriter, *http.Request) {}),
 	}
 	maps.Copy(env, files)
 	programs := map[config.Role]*program{config.RoleMeter: start(t, config.RoleMeter, settings(t, config.RoleMeter, env))}

@@ -47,7 +47,7 @@ type Client struct {
 	http     *http.Client
 	live     bool
 	requests *prometheus.CounterVec
-	seconds  *prometheus.HistogramVec
+	seconds  prometheus.Histogram
 }
 
 // NewClient returns a client. Nothing is sent until the first call.
@@ -58,10 +58,10 @@ func NewClient(c ClientConfig) *Client {
 			Name: "kgents_stripe_requests_total",
 			Help: "Calls of Stripe's API by operation and by the code of what came of them: ok, or an error's code.",
 		}, []string{"operation", "code"}),
-		seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		seconds: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Name: "kgents_stripe_request_duration_seconds",
 			Help: "How long calls of Stripe's API took, with their retries.", Buckets: []float64{.1, .25, .5, 1, 2.5, 5, 10, 20},
-		}, []string{"operation"}),
+		}),
 	}
 	if c.Registerer != nil {
 		c.Registerer.MustRegister(out.requests, out.seconds)
@@ -132,7 +132,7 @@ func call[T any](ctx context.Context, c *Client, operation string, f func(ctx co
 	defer cancel()
 	began := time.Now()
 	v, err := f(ctx, c.api)
-	c.seconds.WithLabelValues(operation).Observe(time.Since(began).Seconds())
+	c.seconds.Observe(time.Since(began).Seconds())
 	if err != nil {
 		err = failed(operation, err)
 	}

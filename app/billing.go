@@ -1,0 +1,107 @@
+package app
+
+import (
+	"context"
+	"time"
+
+	"github.com/kgents/kgents"
+	"github.com/kgents/kgents/billing"
+	"github.com/kgents/kgents/customer"
+)
+
+// customersPatience is how long a request waits for the customers to be read after a
+// start.
+const customersPatience = 2 * time.Second
+
+// stripeClient is the one client of Stripe's API, made when it is first asked for.
+func (a *App) stripeClient() *billing.Client {
+	if a.stripe == nil {
+		a.stripe = billing.NewClient(billing.ClientConfig{
+			Key: a.config.StripeAPIKey, Base: a.config.StripeAPIBase, Log: a.log, Registerer: a.reg,
+		})
+		a.onStop(a.stripe.Close)
+	}
+	return a.stripe
+}
+
+// startBilling adds the routes that open Stripe's pages and change subscriptions.
+// Without a key of Stripe's they say so.
+func (a *App) startBilling() {
+	a.v1 = append(a.v1, billing.New(billing.Config{
+		Client: a.stripeClient(), Catalog: a.plans.Current, Customers: payers{a.customers, a.plans.Current},
+		ReturnURL: a.config.BillingReturnURL, Origins: a.config.CORSOrigins, Log: a.log,
+	}))
+}
+
+// startOverage reports overage to Stripe, if there is a key of its API.
+func (a *App) startOverage() {
+	if a.config.StripeAPIKey == "" {
+		return
+	}
+	a.overage = billing.NewReporter(billing.ReporterConfig{
+		Client: a.stripeClient(), Catalog: a.plans.Current, Accounts: payers{a.customers, a.plans.Current},
+		Meter: a.meter, JetStream: a.js, Stream: a.streams, Log: a.log, Registerer: a.reg,
+	})
+	a.overage.Start()
+	a.onStop(a.overage.Close)
+}
+
+// payers are the customers as billing sees them.
+type payers struct {
+	store   *customer.Store
+	catalog billing.Catalog
+}
+
+func (p payers) Billing(ctx context.Context, id string) (billing.Customer, error) {
+	c, ok := p.store.Get(id)
+	if !ok {
+		ctx, cancel := context.WithTimeout(ctx, customersPatience)
+		defer cancel()
+		if err := p.store.Wait(ctx); err != nil {
+			return billing.Customer{}, err
+		}
+		if c, ok = p.store.Get(id); !ok {
+			return billing.Customer{}, kgents.Errorf(kgents.CodeNotFound, "there is no such customer")
+		}
+	}
+	return billing.Customer{ID: c.ID, Name: c.Name, Stripe: c.Stripe, Subscription: c.Standing(time.Now(), p.catalog()).Subscription}, nil
+}
+
+func (p payers) SetStripe(ctx context.Context, id, stripeID string) error {
+	_, err := p.store.Update(ctx, id, 0, func(c *customer.Customer) error {
+		if c.Stripe != "" && c.Stripe != stripeID {
+			return kgents.Errorf(kgents.CodeConflict, "the customer got another Stripe customer just now: try again")
+		}
+		c.Stripe = stripeID
+		return nil
+	})
+	return err
+}
+
+// Accounts are the customers who have a subscription: nobody else gets an invoice with
+// overage on it.
+func (p payers) Accounts() ([]billing.Account, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), customersPatience)
+	defer cancel()
+	if err := p.store.Wait(ctx); err != nil {
+		return nil, err
+	}
+	var out []billing.Account
+	now, cat := time.Now(), p.catalog()
+	for after := ""; ; {
+		page := p.store.List(after, customer.MaxPage)
+		for _, c := range page {
+			if c.Stripe == "" {
+				continue
+			}
+			s := c.Standing(now, cat)
+			if plan, ok := cat.Plan(s.Plan); ok && s.Subscription != "" {
+				out = append(out, billing.Account{ID: c.ID, Stripe: c.Stripe, Plan: plan, PeriodStart: s.PeriodStart, PeriodEnd: s.PeriodEnd})
+			}
+		}
+		if len(page) < customer.MaxPage {
+			return out, nil
+		}
+		after = page[len(page)-1].ID
+	}
+}
