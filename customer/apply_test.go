@@ -210,3 +210,12 @@ func TestApplyAtOnce(t *testing.T) {
 		t.Errorf("who has which (-want +got):\n%s", diff)
 	}
 }
+
+// active is a subscription whose period is now.
+func active() []subscription.Change {
+	now := time.Now().Unix()
+	return []subscription.Change{{
+		ID: "evt_000", Kind: subscription.Created, Type: "customer.subscription.created", Created: now - 60, Subscription: "sub_1",
+		Status: subscription.StatusActive, Price: "price_pro", Quantity: 1, PeriodStart: now - 60, PeriodEnd: now + 30*24*3600,
+	}}
+}
