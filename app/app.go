@@ -131,9 +131,9 @@ func Start(ctx context.Context, role config.Role, c config.Config, log *slog.Log
 		return nil, err
 	}
 	steps := map[config.Role][]func(context.Context) error{
-		config.RoleUp:    {a.startNATS, a.startMeter, a.startCustomers, a.startSink, a.startAPI},
+		config.RoleUp:    {a.startNATS, a.startMeter, a.startCustomers, a.startFollow, a.startSink, a.startAPI},
 		config.RoleAPI:   {a.startNATS, a.useMeter, a.startCustomers, a.startAPI},
-		config.RoleSink:  {a.startNATS, a.useMeter, a.startCustomers, a.startSink},
+		config.RoleSink:  {a.startNATS, a.useMeter, a.startCustomers, a.startFollow, a.startSink},
 		config.RoleMeter: {a.startMeterRole},
 	}
 	for _, step := range steps[role] {

@@ -10,9 +10,9 @@ import (
 )
 
 // startFollow brings what Stripe tells to the customers, where the sink is.
-func (a *App) startFollow(accounts follow.Accounts) {
+func (a *App) startFollow(context.Context) error {
 	f := follow.New(follow.Config{
-		Open: a.openFollow, Accounts: accounts, Log: a.log, Registerer: a.reg,
+		Open: a.openFollow, Accounts: a.customers, Log: a.log, Registerer: a.reg,
 	})
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
@@ -21,6 +21,7 @@ func (a *App) startFollow(accounts follow.Accounts) {
 		f.Run(ctx)
 	}()
 	a.onStop(func() { cancel(); <-done })
+	return nil
 }
 
 // openFollow makes the streams and the consumer of what Stripe tells.

@@ -73,10 +73,8 @@ func (m Match) revision() (uint64, error) {
 func etag(revision uint64) string { return `"` + strconv.FormatUint(revision, 10) + `"` }
 
 func (s *Store) view(c Customer) CustomerView {
-	st := c.Standing(s.now(), s.catalog())
-	st.Why = nil
 	return CustomerView{
-		ID: c.ID, Name: c.Name, Stripe: c.Stripe, Created: c.Created, Override: c.Override, Found: c.Found, Revision: c.Revision, Standing: st,
+		ID: c.ID, Name: c.Name, Stripe: c.Stripe, Created: c.Created, Override: c.Override, Found: c.Found, Revision: c.Revision, Standing: c.Brief(s.now(), s.catalog()),
 	}
 }
 
@@ -217,7 +215,7 @@ func (s *Store) serveDelete(ctx context.Context, _ kgents.Principal, in *struct 
 		return nil, err
 	}
 	if c, ok := s.Get(in.ID); ok && !in.Force {
-		if st := c.Standing(s.now(), s.catalog()); st.Subscription != "" && slices.Contains(paying, st.Status) {
+		if st := c.Brief(s.now(), s.catalog()); st.Subscription != "" && slices.Contains(paying, st.Status) {
 			return nil, kgents.Errorf(kgents.CodeConflict, "the customer has a subscription, which is %s: cancel it first, or force it", st.Status)
 		}
 	}
