@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -269,39 +270,62 @@ func TestWhatStopsTheStart(t *testing.T) {
 	b.Close() // does no harm
 }
 
+// lister is a meter that comes and changes.
+type lister struct {
+	mu     sync.Mutex
+	meters []meter.Meter
+	err    error
+	asked  int
+}
+
+func (l *lister) set(err error, meters ...meter.Meter) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.err, l.meters = err, meters
+}
+
+func (l *lister) count() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.asked
+}
+
+func (l *lister) list(ctx context.Context) ([]meter.Meter, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.asked++
+	if _, bounded := ctx.Deadline(); !bounded {
+		return nil, errors.New("the meter may take forever")
+	}
+	return l.meters, l.err
+}
+
 // Features whose meter is missing are told once and counted, and looked for again.
 func TestMetersAreLookedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var meters []meter.Meter
-		away, asked := errors.New("away"), 0
-		b := open(t, Config{Meters: func(ctx context.Context) ([]meter.Meter, error) {
-			asked++
-			if _, bounded := ctx.Deadline(); !bounded {
-				t.Error("the meter may take forever")
-			}
-			return meters, away
-		}})
+		l := &lister{err: errors.New("away")}
+		b := open(t, Config{Meters: l.list})
 		defer b.Close()
 		minute := func() { time.Sleep(recheck); synctest.Wait() }
 		synctest.Wait()
 		minute()
-		if asked != 2 || testutil.ToFloat64(b.missing) != 0 || strings.Contains(b.log.String(), "ERROR") {
-			t.Errorf("asked %d times while the meter was away, the log says:\n%s", asked, b.log)
+		if l.count() != 2 || testutil.ToFloat64(b.missing) != 0 || strings.Contains(b.log.String(), "ERROR") {
+			t.Errorf("asked %d times while the meter was away, the log says:\n%s", l.count(), b.log)
 		}
-		away, meters = nil, []meter.Meter{{Slug: "agent_tokens", Aggregation: meter.Sum}, {Slug: "api_requests", Aggregation: meter.Max}}
+		l.set(nil, meter.Meter{Slug: "agent_tokens", Aggregation: meter.Sum}, meter.Meter{Slug: "api_requests", Aggregation: meter.Max})
 		minute()
 		minute()
 		if testutil.ToFloat64(b.missing) != 2 || strings.Count(b.log.String(), "ERROR") != 1 || !strings.Contains(b.log.String(), "town_interactions") {
 			t.Errorf("%v are missing, the log says:\n%s", testutil.ToFloat64(b.missing), b.log)
 		}
-		meters = local.DefaultMeters()
+		l.set(nil, local.DefaultMeters()...)
 		minute()
 		if testutil.ToFloat64(b.missing) != 0 {
 			t.Errorf("%v are missing", testutil.ToFloat64(b.missing))
 		}
-		before := asked
+		before := l.count()
 		minute()
-		if asked != before {
+		if l.count() != before {
 			t.Error("the meter is asked for what it is known to have")
 		}
 	})

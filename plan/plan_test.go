@@ -511,4 +511,3 @@ func promised(t *testing.T, c *kgents.Catalog) {
 		}
 	}
 }
-
