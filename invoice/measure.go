@@ -17,6 +17,11 @@ type Measured struct {
 	Over int64 // of these, what is past the limit
 }
 
+// Querier is what Measure needs of a Meter.
+type Querier interface {
+	Query(ctx context.Context, q meter.Query) (meter.Result, error)
+}
+
 // Measure asks the meter what customer used of f from a time to another, and holds it
 // against q. Of a quota per period the time is the period, or its part so far. Of one per
 // day it may begin and end within a day: what a day has over its limit counts where it
@@ -24,7 +29,7 @@ type Measured struct {
 //
 // Times are cut to the minute, as the meter cuts them. Who reports overage should ask
 // here too, so that it is what the preview says. Errors are *kgents.Error.
-func Measure(ctx context.Context, m Meter, customer string, f kgents.Feature, q kgents.Quota, from, to time.Time) (Measured, error) {
+func Measure(ctx context.Context, m Querier, customer string, f kgents.Feature, q kgents.Quota, from, to time.Time) (Measured, error) {
 	from, to = from.UTC().Truncate(time.Minute), to.UTC().Truncate(time.Minute)
 	ask := meterOf{ctx, m, customer, f}
 	if q.Per != kgents.PerDay {
@@ -58,7 +63,7 @@ func past(q kgents.Quota, used int64) int64 { return used - min(used, q.Limit.N(
 
 type meterOf struct {
 	ctx      context.Context
-	meter    Meter
+	meter    Querier
 	customer string
 	feature  kgents.Feature
 }

@@ -80,7 +80,7 @@ func Open(c Config) (*Book, error) {
 	source := embedded
 	if c.File != "" {
 		var err error
-		if source, err = read(c.File); err != nil {
+		if source, err = ReadFile(c.File); err != nil {
 			return nil, fmt.Errorf("PLANS_FILE: %w", err)
 		}
 	}
@@ -181,7 +181,7 @@ func (b *Book) follow(ctx context.Context) {
 
 // reload looks at the file, and takes it over if it has changed for the better.
 func (b *Book) reload() {
-	source, err := read(b.config.File)
+	source, err := ReadFile(b.config.File)
 	if err == nil && b.seen != nil && bytes.Equal(source, b.seen) {
 		return
 	}
@@ -255,8 +255,8 @@ func (b *Book) checkMeters(ctx context.Context) {
 	}
 }
 
-// read is the file's content. It stops one byte past what is allowed.
-func read(name string) ([]byte, error) {
+// ReadFile is a file's content, for Load. It stops one byte past what is allowed.
+func ReadFile(name string) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@
 package plan
 
 import (
+	"bytes"
 	_ "embed"
 	"fmt"
 	"slices"
@@ -103,6 +104,10 @@ func Default() *kgents.Catalog {
 	}
 	return c
 }
+
+// Source is the file that Default is read from, comments and all: what a file of one's own
+// begins with.
+func Source() []byte { return bytes.Clone(embedded) }
 
 // CheckMeters tells whether the meters count what c limits: each feature's meter must
 // be there and sum or count, since a limit is held against what was used so far. The

@@ -87,6 +87,7 @@ and in another terminal:
 	add("use", newSpoolCommand(), newStreamCommand())
 	add("use", newTownCommand(), newReconcileCommand(), newLoadCommand(), newSecretsCommand(), newChecklistCommand())
 	add("use", newStripeCommand())
+	add("use", newPlansCommand(), newInvoiceCommand())
 	add("about", newConfigCommand(), newVersionCommand(), newCompletionCommand())
 	root.SetHelpCommandGroupID("about")
 	return root
