@@ -461,5 +461,6 @@ func (a *App) startAPI(context.Context) error {
 		Tracer:         a.tracer,
 	})
 	a.startBilling()
+	a.startInvoices()
 	return nil
 }

@@ -250,13 +250,14 @@ func (r *Reporter) bucket(ctx context.Context) (jetstream.KeyValue, error) {
 
 // marks are the watermarks that there should be now, as they begin.
 func (r *Reporter) marks(accounts []Account) []watermark {
-	cat := r.Catalog()
+	cat, now := r.Catalog(), r.now()
 	var out []watermark
 	for _, a := range accounts {
 		if a.Stripe == "" {
 			continue
 		}
-		m := watermark{Customer: a.ID, Stripe: a.Stripe, Start: minute(a.PeriodStart), End: minute(a.PeriodEnd)}
+		from, to := kgents.UsagePeriod(a.PeriodStart, a.PeriodEnd, now) // a month also of a year's price
+		m := watermark{Customer: a.ID, Stripe: a.Stripe, Start: minute(from), End: minute(to)}
 		for _, f := range billed(cat, a.Plan) {
 			q := a.Plan.Quotas[f.ID]
 			if m.Feature, m.Limit, m.PerDay = f.ID, q.Limit.N(), q.Per == kgents.PerDay; m.End > m.Start {
