@@ -156,10 +156,10 @@ func (t *Town) all(a act, by func(c *citizen, view float64) float64) {
 
 // feel changes the citizen's view of another, within [-1, 1].
 func (c *citizen) feel(other int, by float64) {
-	c.views[other] = round(min(1, max(-1, c.views[other]+by)))
+	c.views[other] = round(min(1, max(-1, c.views[other]+float64(by))))
 }
 
-func (c *citizen) earn(surplus float64) { c.surplus = round(c.surplus + surplus) }
+func (c *citizen) earn(surplus float64) { c.surplus = round(c.surplus + float64(surplus)) }
 
 // surplusBound is the sum of surplus beyond which each citizen spends half.
 const surplusBound = 10
@@ -183,7 +183,10 @@ func (t *Town) spendSurplus() {
 	}
 }
 
-func mean(a, b float64) float64 { return (a + b) / 2 }
+// mean converts what is a float64 already, as feel and earn do: that forbids the
+// compiler to fuse the operation with the next, which some processors can and which
+// rounds differently.
+func mean(a, b float64) float64 { return float64((a + b) / 2) }
 
 // round cuts a number to four decimals. All that a town remembers is cut so: it
 // keeps snapshots small, and what the last bit of a product is on some machine

@@ -18,6 +18,9 @@ const MaxSnapshotBytes = 32 << 10
 // that makes 100,000 tokens a second reaches it in 2,800 years.
 const maxCount = 1 << 53
 
+// maxDay is the last day that a snapshot may have.
+const maxDay = 1 << 30
+
 const snapshotVersion = 1
 
 type snapshot struct {
@@ -110,7 +113,7 @@ func (s *snapshot) town() (*Town, error) {
 		return nil, bad("birth")
 	}
 	t.phase = phaseNamed(s.Phase)
-	if t.phase < 0 || s.Day < 1 || s.Day > maxCount {
+	if t.phase < 0 || s.Day < 1 || s.Day > maxDay {
 		return nil, bad("calendar")
 	}
 	if err := s.counts(); err != nil {

@@ -5,6 +5,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"os"
+	"os/exec"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -73,6 +76,27 @@ func TestDeterministic(t *testing.T) {
 		}
 		if got := fmt.Sprintf("%x", h.Sum(nil)[:8]); got != want[size] {
 			t.Errorf("a year of %d citizens has the sum %s, it had %s", size, got, want[size])
+		}
+	}
+}
+
+var fused = regexp.MustCompile(`FN?M(ADD|SUB)`)
+
+// On processors that can, the compiler may fuse a product and a sum, which rounds once
+// instead of twice: a town would live differently there. Nowhere in the rules it does.
+func TestNothingIsFused(t *testing.T) {
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-gcflags=-S", ".")
+	cmd.Env = append(os.Environ(), "GOOS=linux", "GOARCH=arm64", "CGO_ENABLED=0")
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if !strings.Contains(string(out), "FADDD") {
+		t.Fatal("this is no assembly of arm64")
+	}
+	for line := range strings.Lines(string(out)) {
+		if fused.MatchString(line) {
+			t.Errorf("write float64(…) around the product: %s", line)
 		}
 	}
 }
