@@ -17,9 +17,10 @@ import (
 // How long the model is left alone after a failure:
 //
 //	failure                                     again      pause
-//	429, Retry-After up to 2 s                  once       what it says, at least 1 s
-//	429, Retry-After beyond                     no         what it says, at most 10 min
-//	429 without, 5xx (529 is 'overloaded')      once       10 s
+//	429, 5xx (529 is 'overloaded')              once       10 s
+//	  with a Retry-After up to 2 s              once       what it says, at least 1 s
+//	  with a Retry-After beyond                 no         what it says, at most 10 min
+//	429 because the operator's money is spent   no         10 min
 //	never sent: no connection                   once       10 s
 //	400 that asks for max_completion_tokens     once       10 s, like any 400 then
 //	other 4xx, a redirect: the settings         no         1 min
@@ -113,7 +114,7 @@ func (m *Mind) call(parent context.Context, text string) (answer, error) {
 		return answer{}, failure{result: garbage, text: "the model's answer is too long", pause: shortPause, uncertain: true}
 	}
 	a, err := m.api.read(b)
-	if err != nil || a.in < 0 || a.out < 0 || a.in > maxUsage || a.out > maxUsage {
+	if err != nil || !usable(a) {
 		return answer{}, failure{result: garbage, text: "the model's answer can't be read", pause: shortPause, uncertain: true}
 	}
 	return a, nil
@@ -122,6 +123,8 @@ func (m *Mind) call(parent context.Context, text string) (answer, error) {
 // maxUsage is the most tokens that an answer may say it has used: more can't be,
 // after a prompt of MaxPromptBytes.
 const maxUsage = 1_000_000
+
+func usable(a answer) bool { return 0 <= a.in && a.in <= maxUsage && 0 <= a.out && a.out <= maxUsage }
 
 // brokenOff is a call without an answer. If its headers were sent, the model may have
 // worked on it.
@@ -143,13 +146,15 @@ func (m *Mind) statusFailure(resp *http.Response, body []byte) failure {
 	status := resp.StatusCode
 	f := failure{result: broken, status: status, text: fmt.Sprintf("the model's API answered %d", status), pause: shortPause}
 	switch {
-	case status == http.StatusTooManyRequests:
-		f.result, f.again = limited, true
+	case status == http.StatusTooManyRequests && spent(body):
+		f.result, f.pause = limited, longestPause
+	case status == http.StatusTooManyRequests, status >= 500:
+		if f.again = true; status == http.StatusTooManyRequests {
+			f.result = limited
+		}
 		if after, ok := retryAfter(resp.Header.Get("Retry-After"), time.Now()); ok {
 			f.wait, f.pause = after, min(max(after, leastPause), longestPause)
 		}
-	case status >= 500:
-		f.again = true
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		f.result, f.pause = unauthorized, settingPause
 	case status == http.StatusBadRequest && m.c.API == OpenAI && bytes.Contains(body, []byte("max_completion_tokens")) && m.newer.CompareAndSwap(false, true):
@@ -158,6 +163,17 @@ func (m *Mind) statusFailure(resp *http.Response, body []byte) failure {
 		f.pause = settingPause
 	}
 	return f
+}
+
+// spent tells whether a 429 is one of those that mean that the operator's money with
+// the API is used up, which no repetition mends.
+func spent(body []byte) bool {
+	for _, code := range []string{"insufficient_quota", "credit_balance_exhausted", "spend_limit_reached"} {
+		if bytes.Contains(body, []byte(code)) {
+			return true
+		}
+	}
+	return false
 }
 
 // retryAfter reads the header: seconds, or a date.

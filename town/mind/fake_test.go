@@ -30,6 +30,7 @@ type reply struct {
 	refused   bool   // there is no connection
 	cacheIn   int64  // of in, how many were cached; Anthropic counts them apart
 	thoughtIn int64  // tokens that are in OpenAI's total only
+	spent     bool   // of status 429: the operator's money is used up
 	wantNewer bool   // OpenAI's answer to max_tokens for models that want the newer name
 }
 
@@ -86,6 +87,12 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case reply.status >= 300 && reply.status < 400:
 		w.Header().Set("Location", "http://elsewhere.test/")
 		w.WriteHeader(reply.status)
+	case reply.spent && f.api == mind.OpenAI:
+		w.WriteHeader(reply.status)
+		fmt.Fprint(w, `{"error":{"message":"You exceeded your current quota, please check your plan and billing details.","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}`)
+	case reply.spent:
+		w.WriteHeader(reply.status)
+		fmt.Fprint(w, `{"type":"error","error":{"type":"rate_limit_error","message":"spend limit","details":{"error_code":"enforced_spend_limit_reached"}},"request_id":"req_1"}`)
 	case reply.status != 0:
 		w.WriteHeader(reply.status)
 		if f.api == mind.OpenAI {

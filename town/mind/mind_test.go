@@ -103,6 +103,8 @@ func TestAnswers(t *testing.T) {
 		{name: "429 for a year", replies: []reply{{status: 429, after: "31536000"}}, err: "answered 429", calls: 1, pause: 10 * time.Minute, result: "limited"},
 		{name: "429 until a date", replies: []reply{{status: 429, after: "Sat, 01 Jan 2000 00:00:30 GMT"}}, err: "answered 429", calls: 1, pause: 30 * time.Second, result: "limited"},
 		{name: "429 with nonsense", replies: []reply{{status: 429, after: "soon"}}, err: "answered 429", calls: 2, pause: 10 * time.Second, result: "limited"},
+		{name: "429 for want of money", replies: []reply{{status: 429, spent: true}}, err: "answered 429", calls: 1, pause: 10 * time.Minute, result: "limited"},
+		{name: "503 for a minute", replies: []reply{{status: 503, after: "60"}}, err: "answered 503", calls: 1, pause: time.Minute, result: "broken"},
 		{name: "500, then good", replies: []reply{{status: 500}, good}, choice: 1, in: 180, out: 3, calls: 2, result: "decided"},
 		{name: "500 twice", replies: []reply{{status: 500}}, err: "answered 500", calls: 2, pause: 10 * time.Second, result: "broken"},
 		{name: "overloaded", replies: []reply{{status: 529}}, err: "answered 529", calls: 2, pause: 10 * time.Second, result: "broken"},
