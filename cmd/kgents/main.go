@@ -85,6 +85,7 @@ and in another terminal:
 	add("run", newUpCommand(), newAPICommand(), newSinkCommand(), newMeterCommand())
 	add("use", newEmitCommand(), newVerifyCommand(), newUsageCommand(), newDeadLetterCommand())
 	add("use", newSpoolCommand(), newStreamCommand())
+	add("use", newCustomerCommand(), newKeyCommand())
 	add("use", newTownCommand(), newReconcileCommand(), newLoadCommand(), newSecretsCommand(), newChecklistCommand())
 	add("use", newStripeCommand())
 	add("use", newPlansCommand(), newInvoiceCommand())

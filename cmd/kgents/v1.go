@@ -121,6 +121,11 @@ func (v *v1) do(ctx context.Context, method, path string, query url.Values, body
 	if err != nil {
 		return err
 	}
+	return v.send(req, out)
+}
+
+// send is do for a request that is there already.
+func (v *v1) send(req *http.Request, out any) error {
 	resp, err := v.client.Do(req)
 	if err != nil {
 		if _, ok := errors.AsType[*net.OpError](err); ok {
