@@ -40,6 +40,7 @@ import (
 	"github.com/kgents/kgents/consume"
 	"github.com/kgents/kgents/consume/deadletter"
 	"github.com/kgents/kgents/customer"
+	"github.com/kgents/kgents/entitle"
 	"github.com/kgents/kgents/meter"
 	"github.com/kgents/kgents/meter/local"
 	"github.com/kgents/kgents/plan"
@@ -89,6 +90,8 @@ type App struct {
 	redis      *redis.Store    // which identities closes; nil without Redis
 	plans      *plan.Book      // nil in the meter role
 	customers  *customer.Store // nil in the meter role
+	entitle    *entitle.Engine // nil without an edge
+	rates      *entitle.Limiter
 	edge       *receive.Edge
 	gate       *admit.Gate       // nil without an edge
 	v1         []registrar       // what has routes under /v1, in the order of its start
@@ -131,9 +134,9 @@ func Start(ctx context.Context, role config.Role, c config.Config, log *slog.Log
 		return nil, err
 	}
 	steps := map[config.Role][]func(context.Context) error{
-		config.RoleUp:    {a.startNATS, a.startMeter, a.startCustomers, a.startFollow, a.startSink, a.startAPI},
-		config.RoleAPI:   {a.startNATS, a.useMeter, a.startCustomers, a.startAPI},
-		config.RoleSink:  {a.startNATS, a.useMeter, a.startCustomers, a.startFollow, a.startSink},
+		config.RoleUp:    {a.startNATS, a.startMeter, a.startCustomers, a.startFollow, a.startEntitlements, a.startSink, a.startAPI},
+		config.RoleAPI:   {a.startNATS, a.useMeter, a.startCustomers, a.startEntitlements, a.startAPI},
+		config.RoleSink:  {a.startNATS, a.useMeter, a.startCustomers, a.startFollow, a.startEntitlements, a.startSink},
 		config.RoleMeter: {a.startMeterRole},
 	}
 	for _, step := range steps[role] {
@@ -454,6 +457,7 @@ func (a *App) startAPI(context.Context) error {
 	a.edge = receive.New(receive.Config{
 		Admitter:       a.gate,
 		Keys:           a.keys(),
+		Limiter:        a.rates,
 		RateLimit:      receive.RateLimit{PerSecond: a.config.APIRateLimit, Burst: a.config.APIRateBurst},
 		WebhookSecrets: a.config.WebhookSecrets,
 		Log:            a.log,

@@ -17,6 +17,8 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/kgents/kgents/stream"
 )
 
 // The waits before the tries of one alert, as Standard Webhooks has them, each up to a
@@ -124,6 +126,9 @@ func (s *Service) deliver() {
 	var cleaned time.Time
 	for {
 		err := s.round(s.ctx)
+		if err != nil {
+			s.kv.Store(nil)
+		}
 		if err == nil && s.now().Sub(cleaned) >= cleanEvery {
 			cleaned = s.now()
 			err = s.clean(s.ctx)
@@ -365,7 +370,7 @@ func retryAfter(text string, now time.Time) time.Duration {
 	return max(0, min(d, longestRetryAfter))
 }
 
-// clean drops what is old, and what is left of what was dropped.
+// clean drops what is old.
 func (s *Service) clean(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
@@ -390,9 +395,9 @@ func (s *Service) clean(ctx context.Context) error {
 		return err
 	}
 	for _, a := range old {
-		if err := kv.Purge(ctx, a.key(), jetstream.LastRevision(a.revision)); err != nil && !errors.Is(err, jetstream.ErrKeyRevisionMismatch) && !errors.Is(err, jetstream.ErrKeyExists) {
+		if err := kv.Purge(ctx, a.key(), jetstream.LastRevision(a.revision), jetstream.PurgeTTL(stream.BillingMarker)); err != nil && !errors.Is(err, jetstream.ErrKeyRevisionMismatch) && !errors.Is(err, jetstream.ErrKeyExists) {
 			return err
 		}
 	}
-	return kv.PurgeDeletes(ctx, jetstream.DeleteMarkersOlderThan(cleanEvery))
+	return nil
 }

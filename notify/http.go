@@ -71,7 +71,7 @@ func (s *Service) List(ctx context.Context, state State, customer string, limit 
 		})
 	}
 	if err != nil {
-		return nil, false, away(err)
+		return nil, false, s.away(err)
 	}
 	slices.SortFunc(list, func(a, b Alert) int { return cmp.Or(b.At.Compare(a.At), strings.Compare(a.ID, b.ID)) })
 	if len(list) > limit {
@@ -95,14 +95,14 @@ func (s *Service) Replay(ctx context.Context, id string) (Alert, error) {
 	}
 	kv, err := s.bucket(ctx)
 	if err != nil {
-		return Alert{}, away(err)
+		return Alert{}, s.away(err)
 	}
 	entry, err := kv.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return Alert{}, kgents.Errorf(kgents.CodeNotFound, "there is no alert %.80q", id)
 	}
 	if err != nil {
-		return Alert{}, away(err)
+		return Alert{}, s.away(err)
 	}
 	a, err := readAlert(key, entry.Value())
 	if err != nil {
@@ -126,12 +126,13 @@ func (s *Service) Replay(ctx context.Context, id string) (Alert, error) {
 		return Alert{}, kgents.Errorf(kgents.CodeConflict, "this alert has changed just now: look again")
 	}
 	if err != nil {
-		return Alert{}, away(err)
+		return Alert{}, s.away(err)
 	}
 	return a, nil
 }
 
-func away(err error) error {
+func (s *Service) away(err error) error {
+	s.kv.Store(nil)
 	return kgents.Unavailable(2*time.Second, "NATS does not answer: the alerts can't be read now", err)
 }
 

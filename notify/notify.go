@@ -29,6 +29,7 @@ import (
 	"log/slog"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -64,6 +65,7 @@ type Service struct {
 	waiting chan entitle.Crossing
 	known   known
 	box     box
+	kv      atomic.Pointer[jetstream.KeyValue]
 
 	ctx  context.Context
 	stop context.CancelFunc
@@ -108,8 +110,17 @@ func (s *Service) Close() {
 	s.client.CloseIdleConnections()
 }
 
+// bucket is made, or brought to its settings, once, and again after an error.
 func (s *Service) bucket(ctx context.Context) (jetstream.KeyValue, error) {
-	return stream.Billing(ctx, s.c.JetStream, s.c.Stream)
+	if kv := s.kv.Load(); kv != nil {
+		return *kv, nil
+	}
+	kv, err := stream.Billing(ctx, s.c.JetStream, s.c.Stream)
+	if err != nil {
+		return nil, err
+	}
+	s.kv.Store(&kv)
+	return kv, nil
 }
 
 func (s *Service) pause(d time.Duration) bool {

@@ -106,6 +106,7 @@ func (s *Service) recordUntil(c entitle.Crossing) {
 		if err == nil {
 			return
 		}
+		s.kv.Store(nil)
 		if first && s.ctx.Err() == nil {
 			s.c.Log.Warn("a usage alert can't be recorded, trying until it can", "customer", c.Customer, "feature", c.Feature.ID, "percent", c.Percent, "error", err)
 		}

@@ -27,6 +27,15 @@ type Keys struct {
 	callers []kgents.Principal // of each of sums
 	ring    Keyring            // nil without
 	senders *senders           // nil without limits
+	limiter Limiter            // nil without
+}
+
+// Limiter bounds the requests of a customer by what it has paid for.
+type Limiter interface {
+	// Allow takes one request, and sets the headers of the answer that tell of the
+	// limit. It takes 50 ms at most. The error is an *kgents.Error with
+	// CodeRateLimited.
+	Allow(ctx context.Context, customer string, h http.Header) error
 }
 
 // NewKeys returns a set of the operator's keys. An empty set lets nobody in.
@@ -88,7 +97,11 @@ func (k Keys) check(h http.Header, r *http.Request) (kgents.Principal, *sender, 
 		return caller, nil, err
 	}
 	s := k.senders.of(caller, at)
-	return caller, s, k.senders.take(h, s)
+	err = k.senders.take(h, s)
+	if err == nil && k.limiter != nil && caller.Customer != "" {
+		err = k.limiter.Allow(r.Context(), caller.Customer, h)
+	}
+	return caller, s, err
 }
 
 type callerKey struct{}

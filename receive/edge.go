@@ -55,6 +55,7 @@ type Config struct {
 	Admitter       Admitter
 	Keys           Keys
 	RateLimit      RateLimit // of each key
+	Limiter        Limiter   // of each customer's requests; nil: none
 	WebhookSecrets []string  // empty: webhooks are answered with 500
 	Log            *slog.Logger
 	Registerer     prometheus.Registerer
@@ -76,6 +77,7 @@ func New(c Config) *Edge {
 	e := &Edge{Config: c, metrics: newMetrics(c.Registerer), quiet: newQuiet(c.Log)}
 	e.budget.maxBytes, e.budget.maxRequests = maxInFlight, maxRequests
 	e.hooks.maxBytes, e.hooks.maxRequests = maxInFlight/webhookShare, maxRequests/webhookShare
+	e.Keys.limiter = c.Limiter
 	e.Keys.senders = newSenders(c.RateLimit, c.Keys, e.metrics.rateLimited, maxInFlight-e.hooks.maxBytes, maxRequests-e.hooks.maxRequests)
 	c.Registerer.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 		Name: "kgents_api_requests_in_flight",

@@ -3,6 +3,7 @@ package stream
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 )
@@ -14,6 +15,10 @@ const (
 	// maxBillingBytes is room for a hundred thousand of them. When it is full nothing
 	// new is reported or told, which their metrics show; nothing that is there is lost.
 	maxBillingBytes = 64 << 20
+
+	// BillingMarker is how long the trace of a deleted entry stays: longer than any
+	// reader may lag, and not for ever, since alerts of a day come and go.
+	BillingMarker = 24 * time.Hour
 )
 
 // BillingName is the bucket of what was told others about usage: the overage reported
@@ -25,7 +30,7 @@ func (c Config) BillingName() string { return c.Name + "-billing" }
 func Billing(ctx context.Context, js jetstream.JetStream, c Config) (jetstream.KeyValue, error) {
 	kv, err := js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
 		Bucket: c.BillingName(), Description: "What was reported of usage: overage to Stripe, alerts to the operator",
-		Storage: jetstream.FileStorage, Replicas: c.Replicas, MaxValueSize: maxBillingValue, MaxBytes: maxBillingBytes,
+		Storage: jetstream.FileStorage, Replicas: c.Replicas, MaxValueSize: maxBillingValue, MaxBytes: maxBillingBytes, LimitMarkerTTL: BillingMarker,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("bucket %s: %w", c.BillingName(), err)
