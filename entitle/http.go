@@ -9,39 +9,42 @@ import (
 	"github.com/kgents/kgents/api"
 )
 
-// View is an Answer as it is shown.
-type View struct {
-	Customer string       `json:"customer" doc:"Whom it is about" example:"acme"`
-	Plan     string       `json:"plan" doc:"Id of the plan in force" example:"free"`
-	Feature  string       `json:"feature" doc:"Id of the feature" example:"tokens"`
-	Allowed  bool         `json:"allowed" doc:"Whether the amount asked for may be used now"`
-	Used     int64        `json:"used" doc:"What has been used in the period, or exists"`
-	Limit    api.Limit    `json:"limit" doc:"What the plan allows"`
-	Left     api.Limit    `json:"left" doc:"What may be used beyond that now"`
-	Over     string       `json:"over,omitempty" enum:"refuse,bill" doc:"What happens past the limit"`
-	Excess   int64        `json:"excess" doc:"How much of used is past the limit"`
-	ResetsAt *time.Time   `json:"resets_at,omitempty" doc:"When used begins at 0 again; absent for what exists rather than is used"`
-	Reason   string       `json:"reason" enum:"within_limit,unlimited,overage_billed,limit_reached,not_in_plan" doc:"Why"`
-	Text     string       `json:"text" doc:"Why, in a sentence for people"`
-	Stale    bool         `json:"stale" doc:"Whether the meter or the stream could not be asked for a while, so that used may be too low"`
-	Upgrade  []OptionView `json:"upgrade" doc:"Plans that would allow it, smallest first; empty where it is allowed" nullable:"false"`
+// Entitlement is an Answer as it is shown.
+type Entitlement struct {
+	Customer string     `json:"customer" doc:"Whom it is about" example:"acme"`
+	Plan     string     `json:"plan" doc:"Id of the plan in force" example:"free"`
+	Feature  string     `json:"feature" doc:"Id of the feature" example:"tokens"`
+	Allowed  bool       `json:"allowed" doc:"Whether the amount asked for may be used now"`
+	Used     int64      `json:"used" doc:"What has been used in the period, or exists"`
+	Limit    api.Limit  `json:"limit" doc:"What the plan allows"`
+	Left     api.Limit  `json:"left" doc:"What may be used beyond that now"`
+	Over     string     `json:"over,omitempty" enum:"refuse,bill" doc:"What happens past the limit"`
+	Excess   int64      `json:"excess" doc:"How much of used is past the limit"`
+	ResetsAt *time.Time `json:"resets_at,omitempty" doc:"When used begins at 0 again; absent for what exists rather than is used"`
+	Reason   string     `json:"reason" enum:"within_limit,unlimited,overage_billed,limit_reached,not_in_plan" doc:"Why"`
+	Text     string     `json:"text" doc:"Why, in a sentence for people"`
+	Stale    bool       `json:"stale" doc:"Whether the meter or the stream could not be asked for a while, so that used may be too low"`
+	Upgrade  []Upgrade  `json:"upgrade" doc:"Plans that would allow it, smallest first; empty where it is allowed" nullable:"false"`
 }
 
-// OptionView is an Option as it is shown.
-type OptionView struct {
-	Plan     string    `json:"plan" doc:"Id of the plan" example:"pro"`
-	Name     string    `json:"name" example:"Pro"`
-	Limit    api.Limit `json:"limit" doc:"What it allows"`
-	Over     string    `json:"over,omitempty" enum:"refuse,bill" doc:"What happens past that"`
-	Prices   []Price   `json:"prices" doc:"What it costs" nullable:"false"`
-	Checkout string    `json:"checkout,omitempty" doc:"Where it can be bought; else POST /v1/billing/checkout gives a page"`
+// Upgrade is an Option as it is shown.
+type Upgrade struct {
+	Plan     string         `json:"plan" doc:"Id of the plan" example:"pro"`
+	Name     string         `json:"name" example:"Pro"`
+	Limit    api.Limit      `json:"limit" doc:"What it allows"`
+	Over     string         `json:"over,omitempty" enum:"refuse,bill" doc:"What happens past that"`
+	Prices   []UpgradePrice `json:"prices" doc:"What it costs" nullable:"false"`
+	Checkout string         `json:"checkout,omitempty" doc:"Where it can be bought; else POST /v1/billing/checkout gives a page"`
 }
+
+// UpgradePrice is a Price as it is shown.
+type UpgradePrice Price
 
 // ViewOf shows a.
-func ViewOf(a Answer) View {
-	v := View{
+func ViewOf(a Answer) Entitlement {
+	v := Entitlement{
 		Customer: a.Customer, Plan: a.Plan, Feature: a.Feature, Allowed: a.Allowed, Used: a.Used, Limit: api.Limit{Limit: a.Limit}, Left: api.Limit{Limit: a.Left},
-		Over: string(a.Over), Reason: string(a.Reason), Text: a.Explain(), Stale: a.Stale, Upgrade: []OptionView{},
+		Over: string(a.Over), Reason: string(a.Reason), Text: a.Explain(), Stale: a.Stale, Upgrade: []Upgrade{},
 	}
 	if !a.Limit.Unlimited() {
 		v.Excess = max(0, a.Used-a.Limit.N())
@@ -50,26 +53,30 @@ func ViewOf(a Answer) View {
 		v.ResetsAt = &a.ResetsAt
 	}
 	for _, o := range a.Upgrade {
-		v.Upgrade = append(v.Upgrade, OptionView{
-			Plan: o.Plan, Name: o.Name, Limit: api.Limit{Limit: o.Limit}, Over: string(o.Over), Prices: o.Prices, Checkout: o.Checkout,
-		})
+		u := Upgrade{
+			Plan: o.Plan, Name: o.Name, Limit: api.Limit{Limit: o.Limit}, Over: string(o.Over), Prices: []UpgradePrice{}, Checkout: o.Checkout,
+		}
+		for _, p := range o.Prices {
+			u.Prices = append(u.Prices, UpgradePrice(p))
+		}
+		v.Upgrade = append(v.Upgrade, u)
 	}
 	return v
 }
 
-// ListIn are the parameters of GET /v1/entitlements.
-type ListIn struct {
+// EntitlementsIn are the parameters of GET /v1/entitlements.
+type EntitlementsIn struct {
 	Customer string `query:"customer" maxLength:"63" doc:"Whom it is about; an operator's key has to name one"`
 	Feature  string `query:"feature" maxLength:"64" doc:"Id of a feature; absent: all of them"`
 	Amount   int64  `query:"amount" minimum:"0" default:"1" doc:"How much more is asked for"`
 	Existing int64  `query:"existing" minimum:"0" doc:"How many there are, of a feature without a meter; absent: none"`
 }
 
-// ListOut is its answer.
-type ListOut struct {
+// EntitlementsOut is its answer.
+type EntitlementsOut struct {
 	CacheControl string `header:"Cache-Control"`
 	Body         struct {
-		Entitlements []View `json:"entitlements" nullable:"false"`
+		Entitlements []Entitlement `json:"entitlements" nullable:"false"`
 	}
 }
 
@@ -83,13 +90,13 @@ func (e *Engine) Register(a *api.API) {
 	}, e.list)
 }
 
-func (e *Engine) list(_ context.Context, caller kgents.Principal, in *ListIn) (*ListOut, error) {
+func (e *Engine) list(_ context.Context, caller kgents.Principal, in *EntitlementsIn) (*EntitlementsOut, error) {
 	customer, err := caller.For(in.Customer)
 	if err != nil {
 		return nil, err
 	}
-	out := &ListOut{CacheControl: "no-store"}
-	out.Body.Entitlements = []View{}
+	out := &EntitlementsOut{CacheControl: "no-store"}
+	out.Body.Entitlements = []Entitlement{}
 	features := []kgents.Feature{{ID: in.Feature}}
 	if in.Feature == "" {
 		features = e.c.Catalog().Features

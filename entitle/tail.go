@@ -117,6 +117,9 @@ func (e *Engine) followOnce(ctx context.Context, alive func()) error {
 func (e *Engine) open(ctx context.Context) (s jetstream.Stream, last uint64, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
+	if !e.c.JetStream.Conn().IsConnected() {
+		return nil, 0, errAway
+	}
 	if s, err = e.c.JetStream.Stream(ctx, e.c.Stream.Name); err != nil {
 		return nil, 0, fmt.Errorf("stream %s: %w", e.c.Stream.Name, err)
 	}
@@ -139,6 +142,8 @@ func (e *Engine) open(ctx context.Context) (s jetstream.Stream, last uint64, err
 	e.begin(floor)
 	return s, state.LastSeq, nil
 }
+
+var errAway = errors.New("NATS does not answer")
 
 // ackFloor is the message up to which the sink has acknowledged all.
 func ackFloor(ctx context.Context, s jetstream.Stream) (uint64, error) {

@@ -19,8 +19,8 @@ import (
 // maxListed is the most alerts in an answer.
 const maxListed = 1000
 
-// View is an Alert as it is shown.
-type View struct {
+// AlertView is an Alert as it is shown.
+type AlertView struct {
 	ID          string     `json:"id" doc:"Its webhook-id" example:"alert:acme:1764547200:tokens:80"`
 	Customer    string     `json:"customer" example:"acme"`
 	Plan        string     `json:"plan" doc:"Id of the plan then" example:"free"`
@@ -40,8 +40,8 @@ type View struct {
 	LastError   string     `json:"last_error,omitempty" doc:"Why the last try failed"`
 }
 
-func viewOf(a Alert) View {
-	v := View{
+func viewOf(a Alert) AlertView {
+	v := AlertView{
 		ID: a.ID, Customer: a.Customer, Plan: a.Plan, Feature: a.Feature, Percent: a.Percent, Crossed: append([]int{}, a.Crossed...), Used: a.Used,
 		Limit: api.Limit{Limit: a.Limit}, PeriodStart: a.PeriodStart, PeriodEnd: a.PeriodEnd, At: a.At,
 		State: a.State, Attempts: a.Attempts, LastStatus: a.Status, LastError: a.Error,
@@ -136,28 +136,28 @@ func (s *Service) away(err error) error {
 	return kgents.Unavailable(2*time.Second, "NATS does not answer: the alerts can't be read now", err)
 }
 
-// ListIn are the parameters of GET /v1/alerts.
-type ListIn struct {
+// AlertsIn are the parameters of GET /v1/alerts.
+type AlertsIn struct {
 	State    State  `query:"state" enum:"pending,delivered,dead,merged" doc:"Only those in this state"`
 	Customer string `query:"customer" maxLength:"63" doc:"Only this customer's"`
 	Limit    int    `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"How many at most"`
 }
 
-// ListOut is its answer.
-type ListOut struct {
+// AlertsOut is its answer.
+type AlertsOut struct {
 	Body struct {
-		Alerts []View `json:"alerts" nullable:"false"`
-		More   bool   `json:"more" doc:"Whether there are others"`
+		Alerts []AlertView `json:"alerts" nullable:"false"`
+		More   bool        `json:"more" doc:"Whether there are others"`
 	}
 }
 
-// ReplayIn names an alert.
-type ReplayIn struct {
+// ReplayAlertIn names an alert.
+type ReplayAlertIn struct {
 	ID string `path:"id" maxLength:"200" doc:"Its webhook-id"`
 }
 
-// ReplayOut is the alert as it is now.
-type ReplayOut struct{ Body View }
+// ReplayAlertOut is the alert as it is now.
+type ReplayAlertOut struct{ Body AlertView }
 
 // Register adds the routes.
 func (s *Service) Register(a *api.API) {
@@ -165,13 +165,13 @@ func (s *Service) Register(a *api.API) {
 		Method: http.MethodGet, Path: "/v1/alerts", Scope: kgents.ScopeRead, Tag: "Plans", ID: "list-alerts", OperatorOnly: true,
 		Summary: "Usage alerts, the newest first",
 		Detail:  "What USAGE_ALERT_URL was told or is about to be told: that a customer has reached a percent of a limit.",
-	}, func(ctx context.Context, _ kgents.Principal, in *ListIn) (*ListOut, error) {
+	}, func(ctx context.Context, _ kgents.Principal, in *AlertsIn) (*AlertsOut, error) {
 		list, more, err := s.List(ctx, in.State, in.Customer, min(max(1, in.Limit), maxListed))
 		if err != nil {
 			return nil, err
 		}
-		out := &ListOut{}
-		out.Body.Alerts, out.Body.More = []View{}, more
+		out := &AlertsOut{}
+		out.Body.Alerts, out.Body.More = []AlertView{}, more
 		for _, a := range list {
 			out.Body.Alerts = append(out.Body.Alerts, viewOf(a))
 		}
@@ -180,11 +180,11 @@ func (s *Service) Register(a *api.API) {
 	api.Handle(a, api.Route{
 		Method: http.MethodPost, Path: "/v1/alerts/{id}/replay", Scope: kgents.ScopeAdmin, Tag: "Plans", ID: "replay-alert", OperatorOnly: true,
 		Summary: "Send a usage alert again", Detail: "Now, and by the whole schedule if it isn't taken, under the same webhook-id.",
-	}, func(ctx context.Context, _ kgents.Principal, in *ReplayIn) (*ReplayOut, error) {
+	}, func(ctx context.Context, _ kgents.Principal, in *ReplayAlertIn) (*ReplayAlertOut, error) {
 		alert, err := s.Replay(ctx, in.ID)
 		if err != nil {
 			return nil, err
 		}
-		return &ReplayOut{viewOf(alert)}, nil
+		return &ReplayAlertOut{viewOf(alert)}, nil
 	})
 }
