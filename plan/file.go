@@ -103,7 +103,7 @@ func (r *reader) currencyOf(e entry) string {
 	if !slices.Contains(currencies, text) {
 		hint := "use one that Stripe charges in, for example usd, eur or jpy"
 		if lower := strings.ToLower(strings.TrimSpace(text)); slices.Contains(currencies, lower) {
-			hint = "write it in small letters, " + lower
+			hint, r.currency = "write it in small letters, "+lower, lower
 		}
 		r.wrong(lineOf(e.value), "currency %s is no currency's code (ISO 4217): %s", quote(text), hint)
 		return ""
