@@ -149,7 +149,7 @@ func (p *program) get(path string) answer {
 // interaction is an event of the default meter town_interactions.
 func (p *program) interaction(id string) *http.Request {
 	return p.request(http.MethodPost, "/api/v1/events", fmt.Sprintf(
-		`{"specversion":"1.0","id":%q,"source":"town","type":"town.interaction","subject":"customer-1","data":{"town":"smallville","operation":"greet"}}`, id))
+		`{"specversion":"1.0","id":%q,"source":"smallville","type":"town.interaction","subject":"customer-1","data":{"town":"smallville","operation":"greet"}}`, id))
 }
 
 // webhook is a signed event of Stripe's of the given type.

@@ -55,7 +55,7 @@ func (b *balancer) customer(t *testing.T, name string) *customer {
 // whether the server then ended that.
 func (c *customer) post() (kept, ended bool) {
 	c.sent++
-	body := fmt.Sprintf(`{"specversion":"1.0","id":"%s-%d","source":"town","type":"town.interaction","subject":"customer-1","data":{"town":"smallville","operation":"greet"}}`, c.name, c.sent)
+	body := fmt.Sprintf(`{"specversion":"1.0","id":"%s-%d","source":"smallville","type":"town.interaction","subject":"customer-1","data":{"town":"smallville","operation":"greet"}}`, c.name, c.sent)
 	ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{
 		GotConn: func(i httptrace.GotConnInfo) { kept = i.Reused },
 	})

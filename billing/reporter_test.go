@@ -332,6 +332,24 @@ func TestReporterPerDay(t *testing.T) {
 	w.want(a, 31)
 }
 
+// A year's price has a quota of each month, and each month's overage is reported.
+func TestReporterOfAYear(t *testing.T) {
+	w := newWorks(t)
+	a := w.period("acme", start)
+	w.accounts[0].PeriodEnd = start.AddDate(1, 0, 0)
+	a.PeriodEnd = w.accounts[0].PeriodEnd
+	for month := range int64(3) {
+		from, to := start.AddDate(0, int(month), 0), start.AddDate(0, int(month)+1, 0)
+		w.use("acme", from.Add(time.Hour), limit+10+month)
+		w.clock.add(from.Add(2 * time.Hour).Sub(w.clock.Now()))
+		w.run()
+		if got := w.stripe.Sum("kgents_tokens", a.Stripe, from, to); got != 10+month {
+			t.Errorf("month %d has %d, want %d", month, got, 10+month)
+		}
+	}
+	w.want(a, 33)
+}
+
 // An intent that was found is sent again with the same identifier and value, whatever
 // the meter says by then; each place where a run can end is one row.
 func TestReporterResumes(t *testing.T) {
