@@ -62,7 +62,7 @@ type Option struct {
 type Decision struct {
 	Choice  int    // index into the options
 	Model   string // which chose
-	In, Out int64  // tokens; they replace the operation's own when it is billed
+	In, Out int64  // tokens; they replace the operation's own when it is billed, unless both are 0
 	Latency time.Duration
 
 	// Uncertain says that the call failed in a way that may have cost tokens all the
