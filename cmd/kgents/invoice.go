@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	root "github.com/kgents/kgents"
 	"github.com/kgents/kgents/invoice"
 	"github.com/kgents/kgents/term"
 )
@@ -103,9 +104,10 @@ func printInvoice(w io.Writer, inv invoice.Invoice) {
 		quantity := amount(l.Quantity)
 		switch {
 		case l.Kind == invoice.KindIncluded && !l.Limit.Unlimited():
-			quantity += " of " + amount(l.Limit.N())
-			if l.LimitPer == "day" {
-				quantity += " a day"
+			if l.LimitPer == root.PerDay {
+				quantity += " (" + amount(l.Limit.N()) + " a day)"
+			} else {
+				quantity += " of " + amount(l.Limit.N())
 			}
 			price = s.Faint("included")
 		case l.Kind == invoice.KindIncluded:

@@ -201,7 +201,11 @@ func printPlans(w io.Writer, c *root.Catalog) {
 	if c.Trial > 0 {
 		fmt.Fprintf(w, "A trial has %.0f days. ", c.Trial.Hours()/day)
 	}
-	fmt.Fprintf(w, "A failed payment has a grace of %.0f days.\n", c.Grace.Hours()/day)
+	if c.Grace > 0 {
+		fmt.Fprintf(w, "A failed payment has a grace of %.0f days.\n", c.Grace.Hours()/day)
+	} else {
+		fmt.Fprintln(w, "A failed payment has no grace.")
+	}
 	if len(c.AlertAt) > 0 {
 		var percents []string
 		for _, p := range c.AlertAt {
