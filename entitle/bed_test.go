@@ -125,10 +125,7 @@ func (b *bed) sink() (stop func()) {
 // engine runs one with a connection of its own.
 func (b *bed) engine(change func(*Config)) *Engine {
 	b.Helper()
-	c := Config{
-		Accounts: b.people, Catalog: b.people.Catalog, Meter: b.meter, JetStream: b.connect(), Stream: b.config,
-		Log: quiet, Registerer: prometheus.NewRegistry(),
-	}
+	c := b.settings()
 	if change != nil {
 		change(&c)
 	}
@@ -139,7 +136,25 @@ func (b *bed) engine(change func(*Config)) *Engine {
 	return e
 }
 
+func (b *bed) settings() Config {
+	return Config{
+		Accounts: b.people, Catalog: b.people.Catalog, Meter: b.meter, JetStream: b.connect(), Stream: b.config,
+		Log: quiet, Registerer: prometheus.NewRegistry(),
+	}
+}
+
 var ids atomic.Int64
+
+// encodeWhole is the body of the message of events.
+func encodeWhole(t *testing.T, events ...kgents.Event) []byte {
+	t.Helper()
+	msg := encode(events...)
+	body, err := stream.Body(msg.Header, msg.Data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return body
+}
 
 // tokens is a usage event of now.
 func tokens(customer string, n int64) kgents.Event { return tokensAt(customer, n, time.Now()) }
