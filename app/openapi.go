@@ -40,7 +40,7 @@ const (
 var olderRoutes = []described{
 	{
 		method: http.MethodPost, path: "/api/v1/events", id: "ingest-events", tag: "Usage", summary: "Send usage events",
-		detail: "CloudEvents 1.0, one or a batch, as OpenMeter's ingest takes them. 204 is a receipt: every event is on disk. Sent again, an event still counts once. With a customer's key the subject is that customer, and may be left out. Needs a key with the scope `ingest`.",
+		detail: "CloudEvents 1.0, one or a batch, as OpenMeter's ingest takes them. 204 is a receipt: every event is on disk. Sent again, an event still counts once. With a customer's key the subject is that customer, and may be left out, and the source is put below it (`acme/agent-runner`), so that ids are the customer's own. Needs a key with the scope `ingest`.",
 		takes:  []string{"application/cloudevents+json", "application/cloudevents-batch+json", jsonType},
 		answers: map[string]string{
 			"204": "Every event is durable", "408": "The body came too slowly", "413": "Over a limit that the problem names",

@@ -147,11 +147,11 @@ func TestSubjectOfTheKey(t *testing.T) {
 				subjects = append(subjects, e.Subject)
 				// What travels says the same.
 				var raw struct {
-					Subject string    `json:"subject"`
-					Time    time.Time `json:"time"`
+					Subject, Source string
+					Time            time.Time
 				}
-				if err := json.Unmarshal(e.Raw, &raw); err != nil || raw.Subject != e.Subject || !raw.Time.Equal(e.Time) || e.Time.IsZero() {
-					t.Errorf("travels as %s (%v), for %q at %s", e.Raw, err, e.Subject, e.Time)
+				if err := json.Unmarshal(e.Raw, &raw); err != nil || raw.Subject != e.Subject || raw.Source != e.Source || !raw.Time.Equal(e.Time) || e.Time.IsZero() {
+					t.Errorf("travels as %s (%v), for %q of %q at %s", e.Raw, err, e.Subject, e.Source, e.Time)
 				}
 			}
 			if diff := cmp.Diff(test.subjects, subjects); diff != "" {
@@ -175,6 +175,57 @@ func TestSubjectOfTheKey(t *testing.T) {
 				t.Errorf("the log shows a key: %s", log)
 			}
 		})
+	}
+}
+
+// TestSourceOfTheKey: equal ids of equal sources are other events if other customers
+// send them; what one customer sends again, with whichever key, is the same.
+func TestSourceOfTheKey(t *testing.T) {
+	event := func(source string) string {
+		return `{"specversion":"1.0","id":"1","source":"` + source + `","type":"t","subject":null}`
+	}
+	long := strings.Repeat("a", kgents.MaxSourceBytes)
+	for _, test := range []struct {
+		key, source string
+		want        string // "" is a refusal
+	}{
+		{"kg_acme_ingest_1", "agent", "acme/agent"},
+		{"kg_acme_admin_2", "agent", "acme/agent"},
+		{"kg_other_ingest_1", "agent", "other/agent"},
+		{"kg_acme_ingest_1", "acme/agent", "acme/agent"},
+		{"kg_acme_ingest_1", "acme", "acme/acme"},
+		{"kg_acme_ingest_1", "other/agent", "acme/other/agent"},
+		{"kg_acme_ingest_1", "ac\u006de/agent", "acme/agent"},
+		{"kg_acme_ingest_1", "https://example.com/agents?a=b", "acme/https://example.com/agents?a=b"},
+		{"kg_acme_ingest_1", "/", "acme//"},
+		{"kg_acme_ingest_1", "../other/agent", "acme/../other/agent"},
+		{"kg_acme_ingest_1", long[5:], "acme/" + long[5:]},
+		{"kg_acme_ingest_1", long[4:], ""},
+		{"kg_acme_ingest_1", "stripe", ""},
+		{"kg_acme_ingest_1", "town", ""},
+	} {
+		a := &admitter{}
+		h, _, _ := ringEdge(a, receive.RateLimit{})
+		res := ask(h, bearer(post("application/json", strings.NewReader(event(test.source)+" ")), test.key))
+		if test.want == "" {
+			wantProblem(t, res, 400)
+			continue
+		}
+		if res.StatusCode != 204 || len(a.got) != 1 {
+			t.Errorf("%.20s is answered %s", test.source, res.Status)
+			continue
+		}
+		var raw struct{ Source string }
+		if err := json.Unmarshal(a.got[0].Raw, &raw); err != nil || a.got[0].Source != test.want || raw.Source != test.want {
+			t.Errorf("%.20s with %s becomes %q, in %s, want %q", test.source, test.key, a.got[0].Source, a.got[0].Raw, test.want)
+		}
+	}
+	a := &admitter{}
+	h, _, _ := ringEdge(a, receive.RateLimit{})
+	batch := "[" + event("x") + "," + event("x") + "," + event("y") + "," + event("x") + "]"
+	ask(h, bearer(post("application/json", strings.NewReader(batch)), "kg_acme_ingest_1"))
+	if diff := cmp.Diff([]string{"acme/x 1", "acme/x 1", "acme/y 1", "acme/x 1"}, a.identities()); diff != "" {
+		t.Errorf("a batch (-want +got):\n%s", diff)
 	}
 }
 

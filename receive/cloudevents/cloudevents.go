@@ -50,6 +50,11 @@ func Decode(contentType string, body []byte, now time.Time) ([]kgents.Event, err
 // DecodeFor is Decode for a sender who may send events of one subject only, or with
 // subject "" of any. A missing subject is filled in, in Raw too; for any other one the
 // error has CodeForbidden and names each such event. Subject is a customer's id.
+//
+// The source is put below the subject, as acme/agent-runner, unless it is there. An
+// event's identity is its source and id: else one customer's events, by chance or on
+// purpose, would be taken for another's sent again. A reserved source stays, for who
+// calls to refuse.
 func DecodeFor(subject, contentType string, body []byte, now time.Time) ([]kgents.Event, error) {
 	f, err := formOf(contentType)
 	if err != nil {
@@ -126,6 +131,7 @@ type decoder struct {
 	json *jsontext.Decoder
 
 	owner   string        // whose events may be sent; empty: anybody's
+	below   [2]string     // the last source that was put below owner, and what it became
 	foreign []kgents.Item // events of others, up to maxItems
 	others  int           // and how many there are
 
@@ -201,6 +207,7 @@ func (d *decoder) event() error {
 		e         kgents.Event
 		version   string
 		when, who value // of time and subject, when they are null
+		from      value // of source
 	)
 	for d.json.PeekKind() != '}' {
 		name, err := d.read()
@@ -215,7 +222,7 @@ func (d *decoder) event() error {
 		case "id":
 			e.ID = d.attribute("id", v, kgents.MaxIDBytes)
 		case "source":
-			e.Source = d.sourceOf(v)
+			e.Source, from = d.sourceOf(v), v
 		case "type":
 			e.Type = d.attribute("type", v, kgents.MaxTypeBytes)
 		case "subject":
@@ -267,16 +274,21 @@ func (d *decoder) event() error {
 		return err
 	}
 	end := int(d.json.InputOffset())
-	var adds [2]addition // what is filled in
+	var adds [3]addition // what is filled in
 	added := adds[:0]
-	if d.owner != "" && e.Subject != d.owner && !d.failed {
-		if e.Subject != "" {
+	if d.owner != "" && !d.failed {
+		if e.Subject != "" && e.Subject != d.owner {
 			d.stranger()
 			return nil
 		}
-		e.Subject = d.owner
-		quoted, _ := jsontext.AppendQuote(nil, d.owner) // of UTF-8
-		added = append(added, addition{"subject", quoted, who})
+		if e.Subject == "" {
+			e.Subject = d.owner
+			added = append(added, addition{"subject", quote(d.owner), who})
+		}
+		if source := d.ownSource(e.Source); source != e.Source {
+			e.Source = source
+			added = append(added, addition{"source", quote(source), from})
+		}
 	}
 	if !d.failed {
 		d.missing(e, version)
@@ -301,32 +313,56 @@ func (d *decoder) event() error {
 	return nil
 }
 
-// addition is a member that an event came without, in place of its null or at the end.
+// ownSource is a source below the owner's.
+func (d *decoder) ownSource(source string) string {
+	switch {
+	case source == "" || kgents.Reserved(source) || strings.HasPrefix(source, d.owner+"/"):
+		return source
+	case source == d.below[0]:
+		return d.below[1]
+	}
+	below := d.owner + "/" + source
+	if len(below) > kgents.MaxSourceBytes {
+		d.wrong("source", "has %d bytes with the customer before it, it may have %d", len(below), kgents.MaxSourceBytes)
+		return source
+	}
+	d.below = [2]string{source, below}
+	return below
+}
+
+// quote writes a text that is UTF-8 as JSON.
+func quote(text string) []byte {
+	b, _ := jsontext.AppendQuote(make([]byte, 0, len(text)+2), text)
+	return b
+}
+
+// addition is a member of an event that gets another value: in place of old, or at the
+// end if the event came without.
 type addition struct {
 	name  string
 	value []byte
-	null  value
+	old   value
 }
 
-// fill writes members into an event that came without: the meter would else put its own,
-// later clock there, or refuse it.
+// fill writes members into an event: without a time the meter would put its own, later
+// clock there.
 func fill(body []byte, start, end int, adds []addition) []byte {
 	size := end - start
 	for _, a := range adds {
 		size += len(a.name) + len(a.value) + 4
 	}
 	out := make([]byte, 0, size)
-	slices.SortFunc(adds, func(a, b addition) int { return a.null.start - b.null.start })
+	slices.SortFunc(adds, func(a, b addition) int { return a.old.start - b.old.start })
 	from := start
 	for _, a := range adds {
-		if a.null.raw != nil {
-			out = append(append(out, body[from:a.null.start]...), a.value...)
-			from = a.null.start + len(a.null.raw)
+		if a.old.raw != nil {
+			out = append(append(out, body[from:a.old.start]...), a.value...)
+			from = a.old.start + len(a.old.raw)
 		}
 	}
 	out = append(out, body[from:end-1]...)
 	for _, a := range adds {
-		if a.null.raw == nil {
+		if a.old.raw == nil {
 			out = append(append(append(out, `,"`...), a.name...), `":`...)
 			out = append(out, a.value...)
 		}
