@@ -15,8 +15,9 @@ import (
 	"github.com/kgents/kgents/receive"
 )
 
-// maxListed bounds a list of events that is read to leave out others'. OpenMeter lists
-// 100 at most.
+// maxListed bounds a list of events that others' are left out of. OpenMeter lists 100 at
+// most, of which one at a time is in memory. What is longer is cut off with the
+// connection.
 const maxListed = 100 * 2 * kgents.MaxEventBytes
 
 // What a customer's key may ask the meter for. A parameter that isn't here, and so one
@@ -109,28 +110,59 @@ func leaveOwn(resp *http.Response) error {
 	if !ok || resp.StatusCode != http.StatusOK {
 		return nil
 	}
-	defer resp.Body.Close()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, maxListed+1))
-	if err != nil {
-		return err
-	}
-	var all []json.RawMessage
-	if len(body) > maxListed || json.Unmarshal(body, &all) != nil {
+	list := json.NewDecoder(io.LimitReader(resp.Body, maxListed))
+	if begin, err := list.Token(); err != nil || begin != json.Delim('[') {
 		return kgents.Errorf(kgents.CodeMisconfig, "the meter's list of events can't be read: check OPENMETER_BASE_URL")
 	}
-	all = slices.DeleteFunc(all, func(one json.RawMessage) bool {
-		var listed, event map[string]json.RawMessage // by their names exactly
-		var subject string
-		return json.Unmarshal(one, &listed) != nil || json.Unmarshal(listed["event"], &event) != nil ||
-			json.Unmarshal(event["subject"], &subject) != nil || subject != own
-	})
-	if all == nil {
-		all = []json.RawMessage{}
-	}
-	if body, err = json.Marshal(all); err != nil {
-		return err
-	}
-	resp.Body, resp.ContentLength = io.NopCloser(bytes.NewReader(body)), int64(len(body))
-	resp.Header.Set("Content-Length", strconv.Itoa(len(body)))
+	resp.Header.Del("Content-Length")
+	resp.Body, resp.ContentLength = &ownEvents{Closer: resp.Body, own: own, list: list, separator: "["}, -1
 	return nil
+}
+
+// ownEvents is a list of events that has one customer's alone.
+type ownEvents struct {
+	io.Closer
+	own       string
+	list      *json.Decoder
+	separator string       // before the next event; "" at the end
+	ready     bytes.Buffer // what wasn't read yet
+}
+
+// Read gives the next bytes of the list.
+func (o *ownEvents) Read(p []byte) (int, error) {
+	for o.ready.Len() == 0 {
+		if o.separator == "" {
+			return 0, io.EOF
+		}
+		if !o.list.More() {
+			if _, err := o.list.Token(); err != nil { // it was cut short
+				return 0, io.ErrUnexpectedEOF
+			}
+			if o.separator == "[" {
+				o.ready.WriteByte('[')
+			}
+			o.ready.WriteByte(']')
+			o.separator = ""
+			break
+		}
+		var one json.RawMessage
+		if err := o.list.Decode(&one); err != nil {
+			return 0, err
+		}
+		if o.mine(one) {
+			o.ready.WriteString(o.separator)
+			o.ready.Write(one)
+			o.separator = ","
+		}
+	}
+	return o.ready.Read(p)
+}
+
+// mine tells whether an event of the list is the customer's, by its names exactly:
+// encoding/json takes no notice of capitals in those of a struct.
+func (o *ownEvents) mine(one json.RawMessage) bool {
+	var listed, event map[string]json.RawMessage
+	var subject string
+	return json.Unmarshal(one, &listed) == nil && json.Unmarshal(listed["event"], &event) == nil &&
+		json.Unmarshal(event["subject"], &subject) == nil && subject == o.own
 }

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -29,7 +30,7 @@ func (p *program) as(key, method, path, body string) answer {
 func (p *program) key(customer string, scopes ...string) string {
 	p.t.Helper()
 	eventually(p.t, "customers can be made", func() bool {
-		a := p.as(apiKey, http.MethodPost, "/v1/customers", fmt.Sprintf(`{"id":%q}`, customer))
+		a := p.as(apiKey, http.MethodPost, "/v1/customers", fmt.Sprintf(`{"id":%q,"override":"teams"}`, customer)) // which may ask often
 		return a.status == http.StatusCreated || a.status == http.StatusConflict
 	})
 	body, _ := json.Marshal(map[string]any{"customer": customer, "scopes": scopes})
@@ -130,6 +131,41 @@ func TestMeterIsAskedAboutTheCustomer(t *testing.T) {
 	}
 	if a := p.get(events + "?subject=other"); a.status != 200 || a.body != listed {
 		t.Errorf("an operator's key is answered %d %s", a.status, a.body)
+	}
+}
+
+// TestListsThatAreNone: what the meter lists is passed on as far as it is a list.
+func TestListsThatAreNone(t *testing.T) {
+	var listed atomic.Pointer[string]
+	meter := remoteMeter(t, func(w http.ResponseWriter, r *http.Request) {
+		if l := listed.Load(); l != nil && r.Method == http.MethodGet && r.URL.Path == "/api/v1/events" {
+			_, _ = w.Write([]byte(*l))
+			return
+		}
+		_, _ = w.Write([]byte("[]"))
+	})
+	p := start(t, config.RoleUp, settings(t, config.RoleUp, map[string]string{"OPENMETER_BASE_URL": meter, "OPENMETER_API_KEY": "om_key"}))
+	reader := p.key("acme", "read")
+	const mine, others = `{"event":{"subject":"acme"}}`, `{"event":{"subject":"other"}}`
+	for list, want := range map[string]string{
+		"[]": "[]", " [ ] ": "[]", "[" + others + "]": "[]", "[" + others + "," + mine + "," + others + "," + mine + "]": "[" + mine + "," + mine + "]",
+	} {
+		listed.Store(&list)
+		if a := p.as(reader, http.MethodGet, "/api/v1/events", ""); a.status != 200 || a.body != want {
+			t.Errorf("%s becomes %d %s, want %s", list, a.status, a.body, want)
+		}
+	}
+	for _, list := range []string{"", "{}", "null", `"x"`, mine} {
+		listed.Store(&list)
+		wantProblem(t, p.as(reader, http.MethodGet, "/api/v1/events", ""), http.StatusInternalServerError)
+	}
+	for _, list := range []string{"[" + mine, "[" + mine + ",{]", "[" + mine + mine} {
+		listed.Store(&list)
+		req := p.request(http.MethodGet, "/api/v1/events", "")
+		req.Header.Set("Authorization", "Bearer "+reader)
+		if a, err := do(req); err == nil {
+			t.Errorf("%s is answered %d %s, as if it were whole", list, a.status, a.body)
+		}
 	}
 }
 
