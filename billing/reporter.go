@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -16,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kgents/kgents"
+	"github.com/kgents/kgents/invoice"
 	"github.com/kgents/kgents/meter"
 	"github.com/kgents/kgents/stream"
 )
@@ -370,26 +370,21 @@ func (r *Reporter) settle(ctx context.Context, kv jetstream.KeyValue, key string
 	return r.send(ctx, s, report)
 }
 
-// over is what the meter has past the limit in the period, in whole units. Of a limit
-// of a day it is the sum of what is past it on each day of UTC; a day in which a period
-// ends is two, one of each period.
+// over is what the meter has past the limit in the period, in whole units, measured as
+// the preview of the invoice measures it.
 func (r *Reporter) over(ctx context.Context, f kgents.Feature, m watermark) (int64, error) {
-	q := meter.Query{Meter: f.Meter, From: m.start(), To: m.end(), Subjects: []string{m.Customer}}
+	q := kgents.Quota{Limit: kgents.AtMost(m.Limit), Per: kgents.PerPeriod}
 	if m.PerDay {
-		q.WindowSize = meter.Day
+		q.Per = kgents.PerDay
 	}
-	result, err := r.Meter.Query(ctx, q)
-	if err != nil {
+	measured, err := invoice.Measure(ctx, r.Meter, m.Customer, f, q, m.start(), m.end())
+	switch {
+	case err != nil:
 		return 0, fmt.Errorf("%w: %w", errMeter, err)
+	case measured.Used >= maxUnits:
+		return 0, fmt.Errorf("%w: a sum that is none of usage", errMeter)
 	}
-	var sum int64
-	for _, row := range result.Data {
-		if math.IsNaN(row.Value) || row.Value >= maxUnits || sum >= maxUnits {
-			return 0, fmt.Errorf("%w: a sum that is none of usage", errMeter)
-		}
-		sum += max(0, int64(math.Floor(row.Value))-m.Limit)
-	}
-	return sum, nil
+	return measured.Over, nil
 }
 
 // maxUnits is far past what a float64 of the meter's answer holds exactly; such a sum is

@@ -332,6 +332,22 @@ func TestReporterPerDay(t *testing.T) {
 	w.want(a, 31)
 }
 
+// A day in which a period begins has its limit once: what was used before counts
+// against it, and is the other period's to bill.
+func TestReporterOfADayInTwoPeriods(t *testing.T) {
+	w := newWorks(t)
+	noon := start.Truncate(24 * time.Hour).Add(12 * time.Hour)
+	a := w.period("acme", noon)
+	q := a.Plan.Quotas["tokens"]
+	q.Per, q.Limit = kgents.PerDay, kgents.AtMost(100)
+	w.accounts[0].Plan.Quotas = map[string]kgents.Quota{"tokens": q}
+	w.use("acme", noon.Add(-time.Hour), 80)
+	w.use("acme", noon.Add(time.Hour), 50)
+	w.clock.add(5 * 24 * time.Hour)
+	w.run()
+	w.want(a, 30)
+}
+
 // A year's price has a quota of each month, and each month's overage is reported.
 func TestReporterOfAYear(t *testing.T) {
 	w := newWorks(t)
