@@ -34,7 +34,7 @@ const SourceStripe = "stripe"
 // SourceTown is the source of what Agent Town uses. It is reserved: a customer who
 // could send it could claim the identities of what its towns are about to use, and
 // would not be billed for it.
-const SourceTown = "town"
+const SourceTown = "kgents.town"
 
 // Reserved tells whether only this program itself may send events of a source.
 func Reserved(source string) bool { return source == SourceStripe || source == SourceTown }

@@ -54,6 +54,7 @@ func New(mux *http.ServeMux, version string, guard Guard) *API {
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"key": {Type: "http", Scheme: "bearer", Description: "An API key: kg_<prefix>_<secret>, or one of the operator's API_KEYS."},
 	}
+	c.Components.Schemas = huma.NewMapRegistry("#/components/schemas/", names())
 	a.huma = humago.New(guarded{a}, c)
 	return a
 }

@@ -50,6 +50,7 @@ import (
 	"github.com/kgents/kgents/reconcile"
 	"github.com/kgents/kgents/stream"
 	"github.com/kgents/kgents/telemetry"
+	"github.com/kgents/kgents/town/host"
 )
 
 // The parts of the 30 s that a stop may take.
@@ -92,6 +93,7 @@ type App struct {
 	customers  *customer.Store // nil in the meter role
 	entitle    *entitle.Engine // nil without an edge
 	rates      *entitle.Limiter
+	towns      *host.Host // nil without an edge
 	edge       *receive.Edge
 	gate       *admit.Gate       // nil without an edge
 	v1         []registrar       // what has routes under /v1, in the order of its start
@@ -134,8 +136,8 @@ func Start(ctx context.Context, role config.Role, c config.Config, log *slog.Log
 		return nil, err
 	}
 	steps := map[config.Role][]func(context.Context) error{
-		config.RoleUp:    {a.startNATS, a.startMeter, a.startCustomers, a.startFollow, a.startEntitlements, a.startSink, a.startAPI},
-		config.RoleAPI:   {a.startNATS, a.useMeter, a.startCustomers, a.startEntitlements, a.startAPI},
+		config.RoleUp:    {a.startNATS, a.startMeter, a.startCustomers, a.startFollow, a.startEntitlements, a.startSink, a.startAPI, a.startTowns},
+		config.RoleAPI:   {a.startNATS, a.useMeter, a.startCustomers, a.startEntitlements, a.startAPI, a.startTowns},
 		config.RoleSink:  {a.startNATS, a.useMeter, a.startCustomers, a.startFollow, a.startEntitlements, a.startSink},
 		config.RoleMeter: {a.startMeterRole},
 	}
@@ -146,6 +148,9 @@ func Start(ctx context.Context, role config.Role, c config.Config, log *slog.Log
 	}
 	a.startWatch()
 	a.serve()
+	if a.towns != nil {
+		a.onStop(a.towns.EndStreams) // before HTTP drains, which would wait for them
+	}
 	if a.reconciler != nil {
 		a.onStop(a.reconciler.Close) // before HTTP drains, which waits for a run that was asked for
 	}

@@ -18,9 +18,12 @@ const (
 	demoRate      = 3 // requests a second of each kind
 )
 
-// Demo sends signed Stripe events and usage to the program itself, over HTTP as
-// anyone else, until ctx ends.
+// Demo sends signed Stripe events and usage to the program itself, and lets two
+// customers' towns live, over HTTP as anyone else, until ctx ends.
 func (a *App) Demo(ctx context.Context) {
+	var towns sync.WaitGroup
+	defer towns.Wait()
+	towns.Go(func() { a.demoTowns(ctx) })
 	var past sync.WaitGroup
 	for _, part := range []struct {
 		name   string

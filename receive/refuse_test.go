@@ -49,7 +49,7 @@ func TestEdgeRefuses(t *testing.T) {
 		{"an event with a key of another scheme", with(one(usage), "Authorization", "Basic "+key), 401},
 		{"an event with an empty key", with(one(usage), "Authorization", "Bearer "), 401},
 		{"an event from the reserved source", one(strings.Replace(usage, "agent-runner", "stripe", 1)), 400},
-		{"an event from Agent Town's source", one(strings.Replace(usage, "agent-runner", "town", 1)), 400},
+		{"an event from Agent Town's source", one(strings.Replace(usage, "agent-runner", "kgents.town", 1)), 400},
 		{"an event from the reserved source, escaped", one(strings.Replace(usage, "agent-runner", `\u0073tripe`, 1)), 400},
 		{"an event from the reserved source in a batch", post("application/json", strings.NewReader("["+usage+","+strings.Replace(usage, "agent-runner", "stripe", 1)+"]")), 400},
 		{"an event of another content type", with(one(usage), "Content-Type", "text/plain"), 400},

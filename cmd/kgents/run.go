@@ -37,11 +37,11 @@ accepted is on disk, and the next start goes on where this one ended.`,
 		Args: noArgs,
 	}
 	s := addSettings(cmd, config.RoleUp)
-	cmd.Flags().BoolVar(&demo, "demo", false, "send a lively mix of signed Stripe events and usage")
+	cmd.Flags().BoolVar(&demo, "demo", false, "send a lively mix of signed Stripe events and usage, and let the towns of two customers live")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
 		began := time.Now()
 		return run(cmd, config.RoleUp, s, func(ctx context.Context, a *app.App, log *slog.Logger) {
-			printUp(cmd.OutOrStdout(), a, time.Since(began))
+			printUp(cmd.OutOrStdout(), a, time.Since(began), demo)
 			if demo {
 				go a.Demo(ctx)
 			}
@@ -136,7 +136,7 @@ func logFormat(format string, f *os.File) string {
 
 // printUp says what runs where, which secrets were made for lack of configured
 // ones, and what to try next. It is for the terminal, never for the log.
-func printUp(w io.Writer, a *app.App, took time.Duration) {
+func printUp(w io.Writer, a *app.App, took time.Duration, demo bool) {
 	c := a.Config()
 	natsAt, meterAt := "embedded, synced before it acknowledges", "embedded, OpenMeter's API on the same port"
 	if !c.EmbeddedNATS() {
@@ -175,14 +175,22 @@ func printUp(w io.Writer, a *app.App, took time.Duration) {
 		me = os.Args[0]
 	}
 	data := dataFlag(c.DataDir)
-	fmt.Fprintf(w, `
-Try in another terminal:
-
-  %[1]s emit usage --count 100%[2]s
-  %[1]s verify%[2]s
-  %[1]s usage%[2]s
-
-`, me, data)
+	tries := []string{"emit usage --count 100", "verify", "usage"}
+	if demo {
+		fmt.Fprintf(w, `
+The demo has two customers with a town each: %s pays for Pro, by Stripe's
+webhooks, and %s pays for nothing and comes to its limit within a minute.
+`, app.DemoPro, app.DemoFree)
+		tries = []string{
+			"town watch --customer " + app.DemoPro, "town watch --customer " + app.DemoFree,
+			"invoice --customer " + app.DemoPro, "customer show " + app.DemoPro, "usage", "verify",
+		}
+	}
+	fmt.Fprint(w, "\nTry in another terminal:\n\n")
+	for _, try := range tries {
+		fmt.Fprintf(w, "  %s %s%s\n", me, try, data)
+	}
+	fmt.Fprintln(w)
 }
 
 // dataFlag is what to add to a command so that it finds dir, wherever it is run:

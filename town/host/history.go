@@ -27,13 +27,6 @@ const (
 	historyRepeats = 2 * time.Minute
 )
 
-// HistoryName is the stream with what happened in towns, and HistorySubject the
-// subject of one town's.
-func HistoryName(c stream.Config) string { return c.Name + "-town" }
-
-// HistorySubject is where a town's events are published; id may be a wildcard.
-func HistorySubject(c stream.Config, id string) string { return "kgent-town." + c.Name + "." + id }
-
 // history is the stream.
 type history struct {
 	js     jetstream.JetStream
@@ -48,14 +41,14 @@ func (l *history) open(ctx context.Context) (jetstream.Stream, error) {
 	ctx, cancel := context.WithTimeout(ctx, ioTimeout)
 	defer cancel()
 	s, err := l.js.CreateOrUpdateStream(ctx, jetstream.StreamConfig{
-		Name: HistoryName(l.c), Description: "Agent Town: what happened, to look at",
-		Subjects: []string{HistorySubject(l.c, ">")},
+		Name: l.c.TownName(), Description: "Agent Town: what happened, to look at",
+		Subjects: []string{l.c.TownSubject("*")},
 		Storage:  jetstream.FileStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld,
 		MaxAge: historyAge, MaxBytes: historyBytes, MaxMsgs: -1, MaxMsgsPerSubject: historySteps,
 		Duplicates: historyRepeats, Replicas: l.c.Replicas,
 	})
 	if err != nil {
-		return nil, unavailable(fmt.Errorf("stream %s: %w", HistoryName(l.c), err))
+		return nil, unavailable(fmt.Errorf("stream %s: %w", l.c.TownName(), err))
 	}
 	l.opened.Store(&s)
 	return s, nil
@@ -76,7 +69,7 @@ func (l *history) add(ctx context.Context, id string, events []town.Event) error
 	}
 	ctx, cancel := context.WithTimeout(ctx, ioTimeout)
 	defer cancel()
-	msg := &nats.Msg{Subject: HistorySubject(l.c, id), Data: encoder.EncodeAll(body, nil), Header: nats.Header{
+	msg := &nats.Msg{Subject: l.c.TownSubject(id), Data: encoder.EncodeAll(body, nil), Header: nats.Header{
 		nats.MsgIdHdr: {events[0].ID + "-" + events[len(events)-1].ID},
 	}}
 	_, err = l.js.PublishMsg(ctx, msg)
@@ -91,7 +84,7 @@ func (l *history) forget(ctx context.Context, id string) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, ioTimeout)
 	defer cancel()
-	return s.Purge(ctx, jetstream.WithPurgeSubject(HistorySubject(l.c, id)))
+	return s.Purge(ctx, jetstream.WithPurgeSubject(l.c.TownSubject(id)))
 }
 
 // reader reads the events of one town with numbers past after, in order and each once.
@@ -133,16 +126,16 @@ func (r *reader) next(ctx context.Context) ([]town.Event, error) {
 func (r *reader) read(ctx context.Context, s jetstream.Stream, from uint64) ([]town.Event, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, ioTimeout)
 	defer cancel()
-	msg, err := s.GetMsg(ctx, from, jetstream.WithGetMsgSubject(HistorySubject(r.log.c, r.id)))
+	msg, err := s.GetMsg(ctx, from, jetstream.WithGetMsgSubject(r.log.c.TownSubject(r.id)))
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		return nil, 0, nil
 	}
 	if err != nil {
-		return nil, 0, unavailable(fmt.Errorf("stream %s: %w", HistoryName(r.log.c), err))
+		return nil, 0, unavailable(fmt.Errorf("stream %s: %w", r.log.c.TownName(), err))
 	}
 	var events []town.Event
 	if err := decode(msg.Data, &events); err != nil || len(events) == 0 {
-		return nil, 0, fmt.Errorf("stream %s: message %d is none of a town: %w", HistoryName(r.log.c), msg.Sequence, err)
+		return nil, 0, fmt.Errorf("stream %s: message %d is none of a town: %w", r.log.c.TownName(), msg.Sequence, err)
 	}
 	return events, msg.Sequence, nil
 }
@@ -154,7 +147,7 @@ func (r *reader) seek(ctx context.Context, s jetstream.Stream) (uint64, error) {
 	defer cancel()
 	info, err := s.Info(c)
 	if err != nil {
-		return 0, unavailable(fmt.Errorf("stream %s: %w", HistoryName(r.log.c), err))
+		return 0, unavailable(fmt.Errorf("stream %s: %w", r.log.c.TownName(), err))
 	}
 	low, high := max(1, info.State.FirstSeq), info.State.LastSeq+1
 	if r.after == 0 {
@@ -183,13 +176,13 @@ func (l *history) follow(ctx context.Context, f func(id string)) error {
 	}
 	c, cancel := context.WithTimeout(ctx, ioTimeout)
 	defer cancel()
-	consumer, err := l.js.OrderedConsumer(c, HistoryName(l.c), jetstream.OrderedConsumerConfig{
+	consumer, err := l.js.OrderedConsumer(c, l.c.TownName(), jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverNewPolicy, HeadersOnly: true, InactiveThreshold: time.Minute,
 	})
 	if err != nil {
 		return err
 	}
-	prefix := HistorySubject(l.c, "")
+	prefix := l.c.TownSubject("")
 	consuming, err := consumer.Consume(func(msg jetstream.Msg) { f(strings.TrimPrefix(msg.Subject(), prefix)) })
 	if err != nil {
 		return err

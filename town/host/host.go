@@ -55,9 +55,13 @@ const (
 	// conflicts is how often a step that another replica was faster than begins again.
 	conflicts = 20
 
+	// mindBudget is how long a step waits for a language model, all in all. What isn't
+	// decided by then is decided by rules.
+	mindBudget = 30 * time.Second
+
 	// lease is how long one replica may be at a step with a language model before
 	// another may begin: decisions cost money, and only one of two would count.
-	lease = time.Minute
+	lease = 90 * time.Second
 
 	// ioTimeout bounds one request to NATS.
 	ioTimeout = 5 * time.Second

@@ -28,7 +28,7 @@ func (h *Host) Step(ctx context.Context, customer, id string, phases int) (Stepp
 		return Stepped{}, kgents.Errorf(kgents.CodeInvalid, "a step is 1 to %d phases", MaxPhases)
 	}
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepBudget+4*ioTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), stepBudget+mindBudget+4*ioTimeout)
 	defer cancel()
 	out := Stepped{Events: []town.Event{}}
 	for out.Phases < phases && (out.Phases == 0 || time.Since(began) < stepBudget) {
@@ -77,10 +77,12 @@ func (h *Host) try(ctx context.Context, customer, id string, phases int, due fun
 	g := &gate{limits: h.Limits, customer: customer}
 	defer g.release()
 	began := time.Now()
+	thinking, cancel := context.WithTimeout(ctx, mindBudget)
+	defer cancel()
 	rec.Outbox, rec.Limited, rec.Lease = nil, "", time.Time{}
 	for out.Phases < phases && len(rec.Outbox)+town.MaxStepEvents <= maxOutbox && (out.Phases == 0 || time.Since(began) < maxUnsent) {
 		g.why = ""
-		rec.Outbox = append(rec.Outbox, rec.Town.Step(ctx, time.Now(), mind, g)...)
+		rec.Outbox = append(rec.Outbox, rec.Town.Step(thinking, time.Now(), mind, g)...)
 		rec.Limited = g.why
 		out.Phases++
 	}

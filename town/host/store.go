@@ -58,10 +58,9 @@ type pace struct {
 	Every    time.Duration `json:"every"`
 }
 
-func townKey(id string) string          { return "town." + id }
-func ownKey(customer string) string     { return "own." + customer }
-func paceKey(id string) string          { return "pace." + id }
-func bucketName(c stream.Config) string { return c.Name + "-towns" }
+func townKey(id string) string      { return "town." + id }
+func ownKey(customer string) string { return "own." + customer }
+func paceKey(id string) string      { return "pace." + id }
 
 // errConflict is the error for a value that has changed since it was read.
 var errConflict = errors.New("it has changed meanwhile")
@@ -81,11 +80,11 @@ func (s *store) open(ctx context.Context) (jetstream.KeyValue, error) {
 	ctx, cancel := context.WithTimeout(ctx, ioTimeout)
 	defer cancel()
 	kv, err := s.js.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{
-		Bucket: bucketName(s.c), Description: "Agent Town: towns, and whose they are",
+		Bucket: s.c.TownsName(), Description: "Agent Town: towns, and whose they are",
 		Storage: jetstream.FileStorage, Replicas: s.c.Replicas, MaxValueSize: maxValueBytes,
 	})
 	if err != nil {
-		return nil, unavailable(fmt.Errorf("bucket %s: %w", bucketName(s.c), err))
+		return nil, unavailable(fmt.Errorf("bucket %s: %w", s.c.TownsName(), err))
 	}
 	s.opened.Store(&kv)
 	return kv, nil
@@ -104,10 +103,10 @@ func (s *store) get(ctx context.Context, key string, v any) (revision uint64, er
 		return 0, nil
 	}
 	if err != nil {
-		return 0, unavailable(fmt.Errorf("bucket %s: %w", bucketName(s.c), err))
+		return 0, unavailable(fmt.Errorf("bucket %s: %w", s.c.TownsName(), err))
 	}
 	if err := decode(entry.Value(), v); err != nil {
-		return 0, fmt.Errorf("bucket %s: what key %s holds can't be read: %w", bucketName(s.c), key, err)
+		return 0, fmt.Errorf("bucket %s: what key %s holds can't be read: %w", s.c.TownsName(), key, err)
 	}
 	return entry.Revision(), nil
 }
@@ -152,7 +151,7 @@ func (s *store) written(err error) error {
 	case errors.Is(err, jetstream.ErrKeyExists), errors.Is(err, jetstream.ErrKeyRevisionMismatch):
 		return errConflict
 	}
-	return unavailable(fmt.Errorf("bucket %s: %w", bucketName(s.c), err))
+	return unavailable(fmt.Errorf("bucket %s: %w", s.c.TownsName(), err))
 }
 
 // change replaces a value by what f makes of it, again whenever another was faster.
