@@ -40,7 +40,7 @@ func all(t *testing.T, s emit.Source, err error) []emit.Request {
 	}
 }
 
-// Every webhook that is made is one that the edge takes, in each of the six types.
+// Every webhook that is made is one that the edge takes, in each of the types.
 func TestStripeEventsAreTranslated(t *testing.T) {
 	s, err := emit.Stripe(emit.Mix{Count: 2000, Customers: 10, Over: 24 * time.Hour})
 	types := map[string]int{}
