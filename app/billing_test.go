@@ -8,11 +8,12 @@ import (
 	"testing"
 	"time"
 
+	"github.com/stripe/stripe-go/v85/webhook"
+
 	"github.com/kgents/kgents/billing"
 	"github.com/kgents/kgents/billing/stripetest"
 	"github.com/kgents/kgents/config"
 	"github.com/kgents/kgents/plan"
-	"github.com/kgents/kgents/subscription"
 )
 
 // post sends JSON.
@@ -21,6 +22,18 @@ func (p *program) post(path, body string) answer {
 	req := p.request(http.MethodPost, path, body)
 	req.Header.Set("Content-Type", "application/json")
 	return p.send(req)
+}
+
+// signed sends a webhook of Stripe's.
+func (p *program) signed(body string) {
+	p.t.Helper()
+	signed := webhook.GenerateTestSignedPayload(&webhook.UnsignedPayload{Payload: []byte(body), Secret: webhookSecret})
+	req := p.request(http.MethodPost, "/webhooks/stripe", body)
+	req.Header.Del("Authorization")
+	req.Header.Set("Stripe-Signature", signed.Header)
+	if a := p.send(req); a.status != http.StatusOK {
+		p.t.Fatalf("the webhook is answered with %d %s", a.status, a.body)
+	}
 }
 
 // From a customer to its overage at Stripe, in one process: a checkout gives it a Stripe
@@ -56,13 +69,12 @@ func TestBilling(t *testing.T) {
 
 	now := time.Now().UTC()
 	begin := now.Add(-24 * time.Hour).Truncate(time.Second)
-	err = p.Follow(t.Context(), cus, "acme", subscription.Change{
-		ID: "evt_1", Kind: subscription.Created, Type: "customer.subscription.created", Created: begin.Unix(), Subscription: "sub_1", Status: "active",
-		Price: made.Prices["pro_monthly"], Quantity: 1, PeriodStart: begin.Unix(), PeriodEnd: begin.AddDate(0, 1, 0).Unix(),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	p.signed(fmt.Sprintf(`{"id":"evt_1","object":"event","type":"customer.subscription.created","created":%d,"data":{"object":{
+		"id":"sub_1","object":"subscription","customer":%q,"status":"active","metadata":{"customer":"acme"},"items":{"data":[
+		{"quantity":1,"current_period_start":%[3]d,"current_period_end":%[4]d,"price":{"id":%[5]q,"lookup_key":"pro_monthly","recurring":{"usage_type":"licensed"}}},
+		{"current_period_start":%[3]d,"current_period_end":%[4]d,"price":{"id":%[6]q,"lookup_key":"pro_tokens_overage_monthly","recurring":{"usage_type":"metered"}}}]}}}}`,
+		now.Unix(), cus, begin.Unix(), begin.AddDate(0, 1, 0).Unix(), made.Prices["pro_monthly"], made.Prices["pro_tokens_overage_monthly"]))
+	eventually(t, "the customer has the plan", func() bool { return strings.Contains(p.get("/v1/customers/acme").body, `"plan":"pro"`) })
 	use := func(id string, tokens int) {
 		req := p.request(http.MethodPost, "/api/v1/events", fmt.Sprintf(
 			`{"specversion":"1.0","id":%q,"source":"agent","type":"agent.tokens","subject":"acme","data":{"tokens":%d}}`, id, tokens))

@@ -273,8 +273,6 @@ func minute(t time.Time) int64 { return t.Unix() / 60 * 60 }
 // begin makes the watermark of a period that is new, so that it is settled after its
 // end whatever the customer has by then, and keeps its limit and end up to date.
 func (r *Reporter) begin(ctx context.Context, kv jetstream.KeyValue, m watermark) error {
-	ctx, cancel := context.WithTimeout(ctx, natsTimeout)
-	defer cancel()
 	s, err := read(ctx, kv, m.key())
 	if err != nil {
 		return err

@@ -86,6 +86,8 @@ var errMoved = errors.New("another replica has written this watermark just now")
 
 // read returns nil if there is none.
 func read(ctx context.Context, kv jetstream.KeyValue, key string) (*slot, error) {
+	ctx, cancel := context.WithTimeout(ctx, natsTimeout)
+	defer cancel()
 	entry, err := kv.Get(ctx, key)
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return nil, nil
@@ -104,6 +106,8 @@ var errUnreadable = errors.New("what the bucket holds is no watermark: look at w
 
 // write replaces what was read by m, or makes it, unless another has done so.
 func (s *slot) write(ctx context.Context, m watermark) error {
+	ctx, cancel := context.WithTimeout(ctx, natsTimeout)
+	defer cancel()
 	b, err := json.Marshal(m)
 	if err != nil {
 		return err
