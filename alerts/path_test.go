@@ -375,7 +375,19 @@ func identityErrors(replica, operation string) string {
 	return "kgents_idempotency_errors_total" + with(replica, `operation="`+operation+`"`)
 }
 
+func plansTaken(replica string) string { return "kgents_plans_last_reload_successful" + replica }
+
 var otherDrills = []drill{
+	{
+		name: "two of three", alert: "PlansRefused", sev: "warning", labels: of("process"),
+		input: map[string]string{
+			plansTaken(apiA): hold(1, 10) + hold(0, 20) + hold(1, 20), plansTaken(apiB): hold(1, 50),
+			plansTaken(sinkA): hold(1, 10) + hold(0, 20) + hold(1, 20),
+		},
+		silent: "9m30s", fires: "10m", over: "15m30s",
+		summary:  "The plans' file is refused by 2 process(es)",
+		describe: "For 5 minutes 2 process(es) of api and sink keep to the plans before the last change of PLANS_FILE, since it has a mistake or can't be read. A process that starts now does not start. Limits, prices and what is billed as overage are those of before.",
+	},
 	{
 		name: "two replicas", alert: "RedisFallback", sev: "warning", labels: of("idempotency"),
 		input: map[string]string{
@@ -434,6 +446,11 @@ var otherDrills = []drill{
 }
 
 var otherMisses = []miss{
+	{
+		name: "an edit that is mended in four minutes", alert: "PlansRefused", until: "20m",
+		input: map[string]string{plansTaken(apiA): hold(1, 10) + hold(0, 8) + hold(1, 23), plansTaken(sinkA): hold(1, 41)},
+	},
+	{name: "no plans in the meter", alert: "PlansRefused", until: "20m", input: map[string]string{"up" + apiA: hold(1, 41)}},
 	{name: "no Redis is configured", alert: "RedisFallback", until: "20m", input: map[string]string{"up" + apiA: hold(1, 41)}},
 	{
 		name: "three minutes", alert: "RedisFallback", until: "20m",

@@ -24,6 +24,7 @@ var anchors = map[string]string{
 	"NATSUnreachable":          "nats-unreachable",
 	"OpenMeterFlushErrors":     "openmeter-errors",
 	"PipelineStalled":          "pipeline-stalled",
+	"PlansRefused":             "plans-refused",
 	"ReconcileMissingEvents":   "reconcile-missing-events",
 	"ReconcileStale":           "reconcile-stale",
 	"RedisEvictions":           "redis-evictions",

@@ -59,7 +59,7 @@ func New() Dashboard {
 // rows are the dashboard from top to bottom: first what tells whether anything is
 // wrong, then the path, then each stage.
 func rows() []row {
-	return []row{now(), path(), states(), receipt(), money(), durable(), spooled(), metering(), letters(), identities(), trust(), levels(), saturation()}
+	return []row{now(), path(), states(), receipt(), money(), durable(), spooled(), metering(), letters(), identities(), trust(), plans(), levels(), saturation()}
 }
 
 // variables choose the source and the part of the world that every panel shows. "All"

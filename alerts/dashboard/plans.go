@@ -1,0 +1,18 @@
+package dashboard
+
+// What is sold, and to whom.
+
+func plans() row {
+	return row{"Plans and customers", []picture{
+		figure(6, "Plans' file", "Whether every api and sink has taken the last change of PLANS_FILE. Where one has not, the plans before hold there.",
+			"none", q("min(kgents_plans_last_reload_successful{@})", "taken")).
+			words(map[string]Word{"0": {Text: "refused", Color: red, Index: 0}, "1": {Text: "taken", Color: green, Index: 1}}).steps(red, from(1, green)).absent("no plans").alerts("PlansRefused"),
+		figure(6, "Customers", "Customers that are kept in NATS, as the process that knows most of them counts them.",
+			"none", q("max(kgents_customers{@})", "customers")).steps(green).absent("unknown"),
+		figure(6, "API keys", "Keys that are kept, customers' and operators', without API_KEYS.",
+			"none", q("max(kgents_customer_keys{@})", "keys")).steps(green).absent("unknown"),
+		figure(6, "Customers are current", "Whether every process follows the customers' bucket. Where one does not, it goes on with what it knows: a new key isn't let in there, and a revoked one is.",
+			"none", q("min(kgents_customers_current{@})", "current")).
+			words(map[string]Word{"0": {Text: "behind", Color: red, Index: 0}, "1": {Text: "current", Color: green, Index: 1}}).steps(red, from(1, green)).absent("unknown"),
+	}}
+}
