@@ -377,7 +377,16 @@ func identityErrors(replica, operation string) string {
 
 func plansTaken(replica string) string { return "kgents_plans_last_reload_successful" + replica }
 
+func unapplied(replica string) string { return "kgents_billing_oldest_unapplied_seconds" + replica }
+
 var otherDrills = []drill{
+	{
+		name: "ten minutes", alert: "SubscriptionsNotApplied", sev: "warning", labels: of("sink"),
+		input:  map[string]string{unapplied(sinkA): hold(0, 10) + ramp(30, 30, 30) + hold(0, 20)},
+		silent: "14m30s", fires: "15m", over: "21m",
+		summary:  "What Stripe tells is not applied to customers for 10m 30s",
+		describe: "The oldest webhook that no sink has applied to its customer is 10m 30s old. Who has just paid does not get the plan, and who has not keeps it. Nothing is lost: it is applied later, in whatever order, and what is counted is billed all the same.",
+	},
 	{
 		name: "two of three", alert: "PlansRefused", sev: "warning", labels: of("process"),
 		input: map[string]string{
@@ -446,6 +455,14 @@ var otherDrills = []drill{
 }
 
 var otherMisses = []miss{
+	{
+		name: "a minute behind", alert: "SubscriptionsNotApplied", until: "30m",
+		input: map[string]string{unapplied(sinkA): hold(60, 61)},
+	},
+	{
+		name: "a long look back that ends", alert: "SubscriptionsNotApplied", until: "30m",
+		input: map[string]string{unapplied(sinkA): hold(0, 10) + hold(2000, 8) + hold(0, 43)},
+	},
 	{
 		name: "an edit that is mended in four minutes", alert: "PlansRefused", until: "20m",
 		input: map[string]string{plansTaken(apiA): hold(1, 10) + hold(0, 8) + hold(1, 23), plansTaken(sinkA): hold(1, 41)},

@@ -32,6 +32,7 @@ var thresholds = []struct {
 }{
 	{"PipelineStalled", "kgents_backlog_oldest_age_seconds[1m])) > 300", "kgents_backlog_oldest_age_seconds[1m])) > 20"},
 	{"PipelineStalled", "[6h]) > 0) > 900", fmt.Sprintf("[6h]) > 0) > %d", canaryEvery)},
+	{"SubscriptionsNotApplied", "> 300", "> 20"},
 	{"DeadLettersGrowing", "< 1800", "< 60"},
 	{"DeadLettersWaiting", "> 86400", fmt.Sprintf("> %d", deadWait)},
 }

@@ -186,6 +186,10 @@ func scenes() []scene {
 		{name: "no-backup", cause: "the stream was never backed up", harm: func(*drill) {},
 			heal:   func(d *drill) { d.kgents("stream", "backup", filepath.Join(d.Dir, "backup")) },
 			expect: []expectation{{alert: "BackupMissing", severity: warning}}},
+		{name: "full-accounts", cause: "the bucket of customers takes nothing more",
+			harm:   func(d *drill) { d.accounts(1); d.subscribe() },
+			heal:   func(d *drill) { d.accounts(-1) },
+			expect: []expectation{{alert: "SubscriptionsNotApplied", severity: warning}}},
 		{name: "bad-plans", cause: "the plans' file was edited and has a mistake",
 			setup: func(d *drill, o *world.Options) {
 				d.plans(readPlans(d))
@@ -265,29 +269,6 @@ func (d *drill) reconcile() bool {
 		d.Fatalf("kgents reconcile: %v\n%s", err, out)
 	}
 	return err == nil
-}
-
-func (d *drill) plansFile() string { return filepath.Join(d.certs, "plans.yaml") }
-
-// plans writes the file by a rename, as an editor does.
-func (d *drill) plans(text []byte) {
-	d.Helper()
-	if err := os.WriteFile(d.plansFile()+".new", text, 0o600); err != nil {
-		d.Fatal(err)
-	}
-	if err := os.Rename(d.plansFile()+".new", d.plansFile()); err != nil {
-		d.Fatal(err)
-	}
-}
-
-// readPlans is the program's own plans.
-func readPlans(d *drill) []byte {
-	d.Helper()
-	b, err := os.ReadFile("../plan/plans.yaml")
-	if err != nil {
-		d.Fatal(err)
-	}
-	return b
 }
 
 // canary sends an event as `kgents verify` does.

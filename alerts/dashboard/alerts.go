@@ -35,6 +35,7 @@ var anchors = map[string]string{
 	"StreamNearlyFull":         "stream-nearly-full",
 	"StripeSignatureFailures":  "stripe-signature-failures",
 	"StripeWebhooksUnreadable": "stripe-webhooks-unreadable",
+	"SubscriptionsNotApplied":  "subscriptions-not-applied",
 	"TargetDown":               "target-down",
 	"UncountedEvents":          "uncounted-events",
 	"Watchdog":                 "watchdog",

@@ -14,5 +14,10 @@ func plans() row {
 		figure(6, "Customers are current", "Whether every process follows the customers' bucket. Where one does not, it goes on with what it knows: a new key isn't let in there, and a revoked one is.",
 			"none", q("min(kgents_customers_current{@})", "current")).
 			words(map[string]Word{"0": {Text: "behind", Color: red, Index: 0}, "1": {Text: "current", Color: green, Index: 1}}).steps(red, from(1, green)).absent("unknown"),
+		graph(12, "Stripe's events not applied", "Age of the oldest webhook that no sink has applied to its customer. It is applied within a second; what is older waits for NATS, or is refused again and again.",
+			"s", q("max(kgents_billing_oldest_unapplied_seconds{@})", "oldest")).steps(green, from(300, red)).alerts("SubscriptionsNotApplied"),
+		graph(12, "Stripe's events by outcome", "What became of webhooks at the customers: most are of no subscription.",
+			"short", q("sum by (outcome) (rate(kgents_billing_events_total{@}[$__rate_interval]))", "{{outcome}}"),
+			q("sum(rate(kgents_billing_apply_errors_total{@}[$__rate_interval]))", "errors")),
 	}}
 }
