@@ -88,7 +88,7 @@ and in another terminal:
 	add("use", newCustomerCommand(), newKeyCommand())
 	add("use", newTownCommand(), newReconcileCommand(), newLoadCommand(), newSecretsCommand(), newChecklistCommand())
 	add("use", newStripeCommand())
-	add("use", newPlansCommand(), newInvoiceCommand())
+	add("use", newPlansCommand(), newInvoiceCommand(), newAlertsCommand())
 	add("about", newConfigCommand(), newVersionCommand(), newCompletionCommand())
 	root.SetHelpCommandGroupID("about")
 	return root
