@@ -9,6 +9,7 @@ import (
 
 	"github.com/kgents/kgents/app"
 	"github.com/kgents/kgents/config"
+	"github.com/kgents/kgents/meter"
 )
 
 func newConfigCommand() *cobra.Command {
@@ -54,9 +55,15 @@ anything is: run it before a roll-out.`,
 			if err := c.Validate(r); err != nil {
 				return err
 			}
+			var meters []meter.Meter // those that plans must find; another meter's aren't known here
 			if r == config.RoleMeter || r == config.RoleUp && c.EmbeddedMeter() {
-				if _, err := app.ReadMeters(c.MetersFile); err != nil {
+				if meters, err = app.ReadMeters(c.MetersFile); err != nil {
 					return err
+				}
+			}
+			if r != config.RoleMeter && c.PlansFile != "" {
+				if _, _, err := readPlans(c.PlansFile, meters); err != nil {
+					return fmt.Errorf("PLANS_FILE: %w", err)
 				}
 			}
 			fmt.Fprintf(cmd.OutOrStdout(), "The configuration for 'kgents %s' is valid.\n", r)

@@ -82,6 +82,27 @@ func TestPlans(t *testing.T) {
 		}
 	}
 
+	// kgents config looks at the file too; who runs the meter finds its meters missing.
+	t.Setenv("NATS_SERVERS", "nats://n:4222")
+	t.Setenv("OPENMETER_BASE_URL", "http://m")
+	t.Setenv("API_KEYS", "k")
+	for file, wants := range map[string]map[string]string{
+		good: {"up": "", "api": "", "sink": "", "meter": ""}, bad: {"up": "line 38", "api": "line 38", "sink": "line 38", "meter": ""},
+	} {
+		for role, want := range wants {
+			t.Setenv("PLANS_FILE", file)
+			code, _, stderr := kgents(t, "config", "--role", role, "--validate")
+			if (code == 0) != (want == "") || !strings.Contains(stderr, want) {
+				t.Errorf("config --validate of %s with %s: %d %s", role, file, code, stderr)
+			}
+		}
+	}
+	t.Setenv("OPENMETER_BASE_URL", "")
+	t.Setenv("PLANS_FILE", unmetered)
+	if code, _, stderr := kgents(t, "config", "--validate"); code != 1 || !strings.Contains(stderr, "PLANS_FILE: ") || !strings.Contains(stderr, "line 19: feature calls") {
+		t.Errorf("config --validate with a meter that is missing: %d %s", code, stderr)
+	}
+
 	t.Setenv("PLANS_FILE", "")
 	if _, out, _ := kgents(t, "plans", "--output", "yaml"); out != string(embedded) {
 		t.Error("--output yaml is not the file that comes with the program")
