@@ -64,7 +64,7 @@ func (p payers) Billing(ctx context.Context, id string) (billing.Customer, error
 			return billing.Customer{}, kgents.Errorf(kgents.CodeNotFound, "there is no such customer")
 		}
 	}
-	return billing.Customer{ID: c.ID, Name: c.Name, Stripe: c.Stripe, Subscription: c.Standing(time.Now(), p.catalog()).Subscription}, nil
+	return billing.Customer{ID: c.ID, Name: c.Name, Stripe: c.Stripe, Subscription: c.Brief(time.Now(), p.catalog()).Subscription}, nil
 }
 
 func (p payers) SetStripe(ctx context.Context, id, stripeID string) error {
@@ -94,7 +94,7 @@ func (p payers) Accounts() ([]billing.Account, error) {
 			if c.Stripe == "" {
 				continue
 			}
-			s := c.Standing(now, cat)
+			s := c.Brief(now, cat)
 			if plan, ok := cat.Plan(s.Plan); ok && s.Subscription != "" {
 				out = append(out, billing.Account{ID: c.ID, Stripe: c.Stripe, Plan: plan, PeriodStart: s.PeriodStart, PeriodEnd: s.PeriodEnd})
 			}

@@ -126,7 +126,7 @@ func (a *App) demoSubscribe(ctx context.Context, d demoTown) error {
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if c, ok := a.customers.Get(d.customer); ok && c.Standing(time.Now(), a.plans.Current()).Plan == "pro" {
+		if c, ok := a.customers.Get(d.customer); ok && c.Brief(time.Now(), a.plans.Current()).Plan == "pro" {
 			return nil
 		}
 		select {

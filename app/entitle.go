@@ -115,7 +115,7 @@ func (a *accounts) of(c customer.Customer) entitle.Account {
 	if ok && s.revision == c.Revision && s.catalog == cat && now.Before(s.until) {
 		return s.Account
 	}
-	st := c.Standing(now, cat)
+	st := c.Brief(now, cat)
 	s = standing{
 		Account:  entitle.Account{ID: c.ID, PeriodStart: st.PeriodStart, PeriodEnd: st.PeriodEnd},
 		revision: c.Revision, catalog: cat, until: changes(st, now),

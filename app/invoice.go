@@ -37,7 +37,7 @@ func (d debtors) Account(id string, at time.Time) (invoice.Account, error) {
 		}
 	}
 	cat := d.catalog()
-	s := c.Standing(at, cat)
+	s := c.Brief(at, cat)
 	p, _ := cat.Plan(s.Plan)
 	return invoice.Account{
 		ID: c.ID, Plan: p, Price: priceOf(p, c, s), Quantity: s.Quantity,
