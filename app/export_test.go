@@ -30,3 +30,6 @@ func (a *App) ReportOverage(ctx context.Context) (billing.Report, error) { retur
 func (a *App) Follow(ctx context.Context, stripe, ref string, changes ...subscription.Change) error {
 	return a.customers.Apply(ctx, stripe, ref, changes)
 }
+
+// DemoTowns lets the towns of the demo's customers live until ctx ends.
+func (a *App) DemoTowns(ctx context.Context) { a.demoTowns(ctx) }

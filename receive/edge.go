@@ -109,12 +109,16 @@ func Allow(methods ...string) http.Handler {
 // which all routes share.
 func (e *Edge) Authenticate(next http.Handler) http.Handler { return RequireKey(e.Keys, next) }
 
-// Instrument counts and times what next answers under route.
+// Instrument counts what next answers under route, and times what isn't a stream.
 func (e *Edge) Instrument(route string, next http.Handler) http.Handler {
 	timer := e.metrics.route(route)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		start, rec := time.Now(), &recorder{ResponseWriter: w, status: http.StatusOK}
 		next.ServeHTTP(rec, r)
+		if rec.Header().Get("Content-Type") == "text/event-stream" { // open as long as its client likes
+			timer.count(r, rec.status)
+			return
+		}
 		timer.observe(r, rec.status, time.Since(start))
 	})
 }

@@ -71,6 +71,11 @@ func (m *metrics) route(name string) timer {
 
 func (t timer) observe(r *http.Request, status int, took time.Duration) {
 	telemetry.Observe(r.Context(), t.latency, took.Seconds())
+	t.count(r, status)
+}
+
+// count is observe without the time.
+func (t timer) count(r *http.Request, status int) {
 	if r.Method == http.MethodPost && status == http.StatusNoContent {
 		t.good.Inc()
 		return
