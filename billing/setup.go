@@ -11,6 +11,7 @@ import (
 	"github.com/stripe/stripe-go/v85"
 
 	"github.com/kgents/kgents"
+	"github.com/kgents/kgents/term"
 )
 
 // Action is what Setup does about one thing at Stripe.
@@ -119,6 +120,7 @@ func (s *setup) inspect(ctx context.Context) error {
 		for _, pr := range p.Prices {
 			s.inspectPrice(wantedPrice{
 				key: pr.LookupKey, product: product, interval: pr.Interval, decimal: strconv.FormatInt(pr.Amount, 10), meta: map[string]string{"plan": p.ID},
+				text: s.money(pr.Amount) + " a " + pr.Interval,
 			})
 		}
 		for _, f := range billed(s.cat, p) {
@@ -144,14 +146,17 @@ func (s *setup) inspectOverage(ctx context.Context, p kgents.Plan, f kgents.Feat
 	}
 	product := "kgents_" + p.ID + "_" + f.ID + "_overage"
 	meta := map[string]string{metaOverage: f.ID}
-	if err := s.inspectProduct(ctx, product, p.Name+": "+f.Name+" past the plan's", meta, keys); err != nil {
+	if err := s.inspectProduct(ctx, product, p.Name+": "+f.Name+" past the plan", meta, keys); err != nil {
 		return err
 	}
 	for i, pr := range p.Prices {
-		s.inspectPrice(wantedPrice{key: keys[i], product: product, interval: pr.Interval, decimal: decimal, event: EventName(f.ID), meta: meta})
+		s.inspectPrice(wantedPrice{key: keys[i], product: product, interval: pr.Interval, decimal: decimal, event: EventName(f.ID), meta: meta,
+			text: fmt.Sprintf("%s for each %s of %s past the plan, by the %s", s.money(o.Amount), term.Number(float64(o.Per)), f.ID, pr.Interval)})
 	}
 	return nil
 }
+
+func (s *setup) money(amount int64) string { return term.Money(float64(amount), s.cat.Currency) }
 
 // unitPrice is what one unit costs, with the 12 decimals that Stripe takes.
 func unitPrice(o kgents.Overage) (string, bool) {

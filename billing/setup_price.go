@@ -91,10 +91,11 @@ type wantedPrice struct {
 	decimal                string // of the minor unit, for one
 	event                  string // of the meter; empty = it is not metered
 	meta                   map[string]string
+	text                   string // for people
 }
 
 func (s *setup) inspectPrice(w wantedPrice) {
-	change := Change{Action: Create, Kind: "price", Name: w.key, Text: s.about(w), do: func(ctx context.Context, s *setup) (string, error) { return s.makePrice(ctx, w) }}
+	change := Change{Action: Create, Kind: "price", Name: w.key, Text: w.text, do: func(ctx context.Context, s *setup) (string, error) { return s.makePrice(ctx, w) }}
 	if p := s.prices[w.key]; p != nil {
 		change.ID = p.ID
 		if wrong := s.priceDiffers(p, w); wrong == "" {
@@ -105,14 +106,6 @@ func (s *setup) inspectPrice(w wantedPrice) {
 		}
 	}
 	s.add(change)
-}
-
-func (s *setup) about(w wantedPrice) string {
-	text := w.decimal + " " + s.cat.Currency + " minor units a " + w.interval
-	if w.event != "" {
-		text = w.decimal + " " + s.cat.Currency + " minor units for one of " + w.event + ", by the " + w.interval
-	}
-	return text
 }
 
 // priceDiffers says how a price differs; empty if it doesn't.
@@ -172,7 +165,7 @@ func (s *setup) makePrice(ctx context.Context, w wantedPrice) (string, error) {
 
 func (s *setup) makeMeter(ctx context.Context, f kgents.Feature) (string, error) {
 	params := &stripe.BillingMeterCreateParams{
-		DisplayName: stripe.String(f.Name + " past the plan's"), EventName: stripe.String(EventName(f.ID)),
+		DisplayName: stripe.String(f.Name + " past the plan"), EventName: stripe.String(EventName(f.ID)),
 		DefaultAggregation: &stripe.BillingMeterCreateDefaultAggregationParams{Formula: stripe.String("sum")},
 		CustomerMapping:    &stripe.BillingMeterCreateCustomerMappingParams{Type: stripe.String("by_id"), EventPayloadKey: stripe.String(payloadCustomer)},
 		ValueSettings:      &stripe.BillingMeterCreateValueSettingsParams{EventPayloadKey: stripe.String(payloadValue)},

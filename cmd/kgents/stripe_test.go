@@ -35,7 +35,7 @@ func TestStripeSetup(t *testing.T) {
 	if code != 1 || stderr != "" || posts() != 0 {
 		t.Errorf("a dry run: code %d, %d changes, stderr %q", code, posts(), stderr)
 	}
-	for _, part := range []string{"test mode", "+ create", "kgents_tokens", "pro_monthly", "1900 usd minor units a month", "pro_tokens_overage_yearly", "0.0008 usd", "--yes"} {
+	for _, part := range []string{"test mode", "+ create", "kgents_tokens", "pro_monthly", "19.00 USD a month", "pro_tokens_overage_yearly", "0.08 USD for each 10,000 of tokens past the plan", "--yes"} {
 		if !strings.Contains(out, part) {
 			t.Errorf("the dry run lacks %q:\n%s", part, out)
 		}
