@@ -408,7 +408,7 @@ func TestCompletion(t *testing.T) {
 		want []string
 	}{
 		{[]string{"us"}, []string{"usage"}},
-		{[]string{"emit", ""}, []string{"stripe", "usage"}},
+		{[]string{"emit", ""}, []string{"stripe", "town", "usage"}},
 		{[]string{"usage", "--output", ""}, []string{"table", "json", "csv"}},
 		{[]string{"usage", "--meter", ""}, []string{"subscriptions_started", "payments", "payment_failures", "agent_tokens", "town_interactions", "api_requests", "canaries"}},
 		{[]string{"usage", "--customer", ""}, nil},
