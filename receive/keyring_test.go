@@ -131,7 +131,7 @@ func TestSubjectOfTheKey(t *testing.T) {
 		{"read doesn't", "kg_acme_read_1", event("1", ""), 403, nil, nil},
 		{"nobody's", "kg_nobody", event("1", ""), 401, nil, nil},
 		{"who can't be told", "kg_unsure", event("1", ""), 503, nil, nil},
-		{"a town's", "kg_acme_ingest_1", strings.Replace(event("1", ""), `"agent"`, `"town"`, 1), 400, nil, []string{""}},
+		{"a town's", "kg_acme_ingest_1", strings.Replace(event("1", ""), `"agent"`, `"`+kgents.SourceTown+`"`, 1), 400, nil, []string{""}},
 		{"Stripe's", "kg_acme_ingest_1", strings.Replace(event("1", ""), `"agent"`, `"stripe"`, 1), 400, nil, []string{""}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -202,7 +202,7 @@ func TestSourceOfTheKey(t *testing.T) {
 		{"kg_acme_ingest_1", long[5:], "acme/" + long[5:]},
 		{"kg_acme_ingest_1", long[4:], ""},
 		{"kg_acme_ingest_1", "stripe", ""},
-		{"kg_acme_ingest_1", "town", ""},
+		{"kg_acme_ingest_1", kgents.SourceTown, ""},
 	} {
 		a := &admitter{}
 		h, _, _ := ringEdge(a, receive.RateLimit{})
