@@ -4,16 +4,19 @@ import (
 	"bytes"
 	"log/slog"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/joho/godotenv"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"github.com/kgents/kgents"
 	"github.com/kgents/kgents/admit/redistest"
+	"github.com/kgents/kgents/secrets"
 )
 
 func newLimiter(t *testing.T, p *people, url string) (*Limiter, *logged) {
@@ -177,5 +180,27 @@ func TestLimiterRefusesAddress(t *testing.T) {
 	_, err := NewLimiter(LimiterConfig{RedisURL: "http://user:hush@x", Registerer: prometheus.NewRegistry()})
 	if err == nil || strings.Contains(err.Error(), "hush") {
 		t.Errorf("the error is %v", err)
+	}
+}
+
+// The user that `kgents secrets` makes may do what a rate needs.
+func TestRateByTheDeploymentsUser(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := secrets.Init(dir, "test"); err != nil {
+		t.Fatal(err)
+	}
+	server := redistest.Start(t, "--aclfile", filepath.Join(dir, "redis/users.acl"))
+	env, err := godotenv.Read(filepath.Join(dir, "redis.env"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newPeople()
+	p.put("acme", "free")
+	l, log := newLimiter(t, p, strings.Replace(env["REDIS_URL"], "redis:6379", server.Addr, 1))
+	if n := allowed(t, 15, "acme", l); n < 10 || n > 12 {
+		t.Errorf("%d of 15 were let through, want 10", n)
+	}
+	if log.lines() > 0 {
+		t.Errorf("Redis can't say:\n%s", log.b.String())
 	}
 }

@@ -193,12 +193,12 @@ func redisURL(password string) string {
 	return env("Where replicas share the identities of events.", "REDIS_URL", "redis://kgents:"+password+"@redis:6379/0")
 }
 
-// acl is Redis's list of users, with what package admit/redis needs and with INFO
-// for metrics. Without a password one can only ask whether it is up.
+// acl is Redis's list of users, with what packages admit/redis and entitle need and with
+// INFO for metrics. Without a password one can only ask whether it is up.
 func acl(passwords ...string) string {
 	return "user default on nopass resetkeys resetchannels -@all +ping\n" +
-		"user kgents on >" + strings.Join(passwords, " >") + " resetkeys ~idempotency:* resetchannels -@all" +
-		" +ping +hello +info +client|setname +set +get +del +ttl +eval +evalsha\n"
+		"user kgents on >" + strings.Join(passwords, " >") + " resetkeys ~idempotency:* ~rate:customer:* resetchannels -@all" +
+		" +ping +hello +info +client|setname +set +get +del +ttl +time +eval +evalsha\n"
 }
 
 // store is the directory.
