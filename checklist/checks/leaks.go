@@ -73,7 +73,7 @@ var forms = []form{
 	{"a webhook secret of Stripe", "whsec_", 1, 200, regexp.MustCompile(`\bwhsec_([A-Za-z0-9+/]{20,})`), looksRandom, false},
 	{"a live key of Stripe", "k_live_", 2, 300, regexp.MustCompile(`\b[sr]k_live_([A-Za-z0-9]{20,})`), looksRandom, true},
 	{"a test key of Stripe", "k_test_", 2, 300, regexp.MustCompile(`\b[sr]k_test_([A-Za-z0-9]{20,})`), looksRandom, false},
-	{"an API key", "kg_", 1, 200, regexp.MustCompile(`\bkg_(?:[a-z]+_)?([A-Za-z0-9]{20,})\b`), looksRandom, false},
+	{"an API key", "kg_", 1, 200, regexp.MustCompile(`\bkg_(?:[a-z0-9]+_)?([A-Za-z0-9]{20,})\b`), looksRandom, false},
 	{"a password in a URL", "://", 24, 300, regexp.MustCompile(`\b[a-z][a-z0-9+.-]{1,20}://[^/\s:@"'<>]{0,64}:([A-Za-z0-9+=_~.-]{12,})@`), looksRandom, false},
 }
 

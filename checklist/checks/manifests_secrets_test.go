@@ -178,6 +178,8 @@ func elsewhereRows(t *testing.T) []row {
 		{"secrets-not-in-git", "fails: a known key", repository(with("a-known-key-of-ours")), "deploy/notes.txt:2: one of the API's keys"},
 		{"secrets-not-in-git", "fails: a key of an API", repository(with("kg_" + "J7Q2ZKPX4MRT6WBN3YHD5LCVGA")), "an API key"},
 		{"secrets-not-in-git", "fails: a key of Stripe", repository(with("rk_" + "live_51J7q2ZkPx4mRt6WbN3yHd5LcVgA")), "a live key of Stripe"},
+		{"secrets-not-in-git", "fails: a customer's key", repository(with("kg_" + "m3xq7rvt2k_" + "h5w2ybn6dqz4cjx3tkm7vpr5gfa2slq6uwe3n4ib")), "an API key"},
+		{"secrets-not-in-git", "fails: a restricted key of Stripe", repository(with("rk_live_" + "51QxZ7RkM2vTn8LpWc4YhJd6B")), "a live key of Stripe"},
 		{"secrets-not-in-git", "passes: made up for a test", repository(map[string]string{"a_test.go": "kg_" + "J7Q2ZKPX4MRT6WBN3YHD5LCVGA"}), "1 tracked file"},
 		{"secrets-not-in-git", "fails: a known key in a test", repository(map[string]string{"a_test.go": "a-known-key-of-ours"}), "a_test.go:1: one of the API's keys"},
 		{"secrets-not-in-git", "fails: a live key in a test", repository(map[string]string{"testdata/a": "rk_" + "live_51J7q2ZkPx4mRt6WbN3yHd5LcVgA"}), "testdata/a:1: a live key"},

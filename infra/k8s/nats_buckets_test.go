@@ -46,7 +46,11 @@ func (u natsUser) must(what string, err error) {
 // bucket makes a bucket, or finds it, and does all that may be done with keys.
 func (u natsUser) bucket(ctx context.Context, name, prefix string) {
 	u.Helper()
-	kv, err := u.CreateOrUpdateKeyValue(ctx, jetstream.KeyValueConfig{Bucket: name, Storage: jetstream.FileStorage, Replicas: 1})
+	c := jetstream.KeyValueConfig{Bucket: name, Storage: jetstream.FileStorage, Replicas: 1}
+	if strings.HasSuffix(name, "-billing") {
+		c.LimitMarkerTTL = stream.BillingMarker // as stream.Billing, which can't be taken back
+	}
+	kv, err := u.CreateOrUpdateKeyValue(ctx, c)
 	if err != nil {
 		u.Errorf("%s: bucket %s: %v", u.name, name, err)
 		return

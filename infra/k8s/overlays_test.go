@@ -366,7 +366,7 @@ func TestWhatProductionDiffersIn(t *testing.T) {
 
 // TestNoSecretInTheRepository: what git keeps of this folder holds none.
 func TestNoSecretInTheRepository(t *testing.T) {
-	secret := regexp.MustCompile(`-----BEGIN|\bS[UAOCNX][A-Z2-7]{56}\b|AGE-SECRET-KEY-1|whsec_|sk_(live|test)_|redis://[^\s:]*:[^\s@]+@`)
+	secret := regexp.MustCompile(`-----BEGIN|\bS[UAOCNX][A-Z2-7]{56}\b|AGE-SECRET-KEY-1|whsec_|[sr]k_(live|test)_|redis://[^\s:]*:[^\s@]+@`)
 	for _, dir := range []string{"manifests", "overlays", "components"} {
 		err := fs.WalkDir(withoutSecrets{os.DirFS(dir)}, ".", func(path string, e fs.DirEntry, err error) error {
 			if err != nil || e.IsDir() {

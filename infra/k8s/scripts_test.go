@@ -245,7 +245,7 @@ func TestDeployFailures(t *testing.T) {
 "get pods -l "*waiting*) echo 'nats-1 CrashLoopBackOff'; exit ;;
 "get pods -l "*phase*) printf 'nats-0|Running|True|0\nnats-1|Running|False|4\n'; exit ;;
 "get events --field-selector involvedObject.kind=Pod,involvedObject.name=nats-1"*) for i in 1 2 3 4 5 6 7; do echo "Warning  BackOff  event $i"; done; exit ;;
-"logs nats-1 "*--previous) for i in {1..30}; do echo "line $i"; done; echo 'seed SUAHUNTER2HUNTER2HUNTER2HUNTER2HUNTER2HUNTER2HUNTER2HUNTER2AB url redis://kgents:hunter2@redis whsec_hunter2'; exit ;;
+"logs nats-1 "*--previous) for i in {1..30}; do echo "line $i"; done; echo 'seed SUAHUNTER2HUNTER2HUNTER2HUNTER2HUNTER2HUNTER2HUNTER2HUNTER2AB url redis://kgents:hunter2@redis whsec_hunter2 kg_hunter2hun_hunter2hunter2hunter2hunter2hunter2ab'; exit ;;
 `
 	for name, test := range map[string]struct {
 		args   []string
@@ -256,7 +256,7 @@ func TestDeployFailures(t *testing.T) {
 		"rollout": {
 			answer: `"rollout status statefulset/nats"*) echo 'Waiting for 1 pods to be ready...'; echo 'error: timed out'; exit 1 ;;` + broken,
 			want: []string{"statefulset/nats did not roll out within 300 s", "step 6, rollouts", "error: timed out", "pod nats-1: Running, restarted 4 times",
-				"event 3", "event 7", "line 12", "line 30", "SU…", "redis://kgents:…@redis", "whsec_…", "docs/saas/runbook.md#deploy-failed"},
+				"event 3", "event 7", "line 12", "line 30", "SU…", "redis://kgents:…@redis", "whsec_…", "kg_…", "docs/saas/runbook.md#deploy-failed"},
 			not: []string{"event 2", "line 11\n", "pod nats-0", "SUAHUNTER"},
 		},
 		"no image": {

@@ -24,7 +24,10 @@ import (
 // beside is a bucket of a server, made with these values if it isn't there.
 func beside(t *testing.T, js jetstream.JetStream, name string, history uint8, values ...string) jetstream.KeyValue {
 	t.Helper()
-	kv, err := js.CreateOrUpdateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: name, Storage: jetstream.FileStorage, Replicas: 1, History: history, MaxValueSize: 64 << 10})
+	kv, err := js.KeyValue(t.Context(), name)
+	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		kv, err = js.CreateKeyValue(t.Context(), jetstream.KeyValueConfig{Bucket: name, Storage: jetstream.FileStorage, Replicas: 1, History: history, MaxValueSize: 64 << 10})
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +185,10 @@ func TestBucketsThereAndBack(t *testing.T) {
 				t.Errorf("%s (-was +is):\n%s", name, d)
 			}
 		}
-		back := beside(t, target, streams.AccountsName(), 1) // with its owner's settings
+		if _, err := stream.Billing(t.Context(), target, streams); err != nil { // its owner's settings
+			t.Error(err)
+		}
+		back := beside(t, target, streams.AccountsName(), 1)
 		if got := value(t, back, "key.revoked"); got != "deleted" {
 			t.Errorf("the key that was revoked is %q", got)
 		}
@@ -239,6 +245,9 @@ func TestBucketsBehind(t *testing.T) {
 	target, _ := filled(t, 2)
 	accounts := beside(t, target, streams.AccountsName(), 1, "customer.acme", "new", "customer.cus_1", "new", "stripe.cus_1", "cus_1", "key.gone", "hash", "use.a", "new")
 	if err := accounts.Delete(t.Context(), "key.gone"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Billing(t.Context(), target, streams); err != nil {
 		t.Fatal(err)
 	}
 	billing := beside(t, target, streams.BillingName(), 1, "overage.acme", "1000")

@@ -62,8 +62,9 @@ redact() {
     -e 's/AGE-SECRET-KEY-[A-Z0-9]+/AGE-SECRET-KEY-…/g' \
     -e 's/whsec_[A-Za-z0-9_+\/=-]+/whsec_…/g' \
     -e 's/([rs]k_(live|test))_[A-Za-z0-9]+/\1_…/g' \
+    -e 's/\bkg_[A-Za-z0-9_]{20,}/kg_…/g' \
     -e 's#(://[^:/@ ]*):[^@/ ]+@#\1:…@#g' \
-    -e 's/((API_KEYS|OPENMETER_API_KEY|STRIPE_WEBHOOK_SECRET|[Pp]assword)["'\'']?[=:] *)[^ ,}]+/\1…/g'
+    -e 's/((API_KEYS|OPENMETER_API_KEY|STRIPE_WEBHOOK_SECRET|STRIPE_API_KEY|USAGE_ALERT_SECRET|TOWN_MODEL_KEY|[Pp]assword)["'\'']?[=:] *)[^ ,}]+/\1…/g'
 }
 
 indent() { sed 's/^/      /'; }
