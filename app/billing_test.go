@@ -90,6 +90,9 @@ func TestBilling(t *testing.T) {
 		}
 		return stripe.Sum("kgents_tokens", cus, begin, now.AddDate(0, 2, 0)) == 1_234
 	})
+	if a := p.get("/v1/invoice?customer=acme"); !strings.Contains(a.body, `"quantity":1234`) {
+		t.Errorf("the preview of the invoice has not what was reported: %d %s", a.status, a.body)
+	}
 	if strings.Contains(p.log.String(), stripetest.Key) {
 		t.Error("the log has Stripe's key")
 	}
