@@ -84,6 +84,7 @@ func round(t *testing.T, row row, seed uint64) result {
 		row.setup(t, &o)
 	}
 	w := world.New(t, o)
+	business := newTrade(w, seed)
 	load := newLedger(w, seed)
 	time.Sleep(time.Duration(200+r.IntN(500)) * time.Millisecond)
 
@@ -97,6 +98,7 @@ func round(t *testing.T, row row, seed uint64) result {
 	healed := time.Now()
 	time.Sleep(500 * time.Millisecond)
 	load.finish()
+	business.finish()
 	w.Eventually(fmt.Sprintf("everything acknowledged is counted (%d missing)", load.missing()), 2*recovery, func() bool { return load.missing() == 0 })
 	res := result{row: row.name, events: load.events.Load(), sent: load.sent.Load(), refusals: load.refusals.Load(), recovered: time.Since(healed)}
 	w.Eventually("health says that all is well", 2*recovery, func() bool {
@@ -110,6 +112,14 @@ func round(t *testing.T, row row, seed uint64) result {
 		}
 		return true
 	})
+	var wrong []string
+	patience := time.Now().Add(2 * recovery)
+	for wrong = business.open(); len(wrong) > 0 && time.Now().Before(patience); wrong = business.open() {
+		time.Sleep(250 * time.Millisecond)
+	}
+	for _, what := range wrong {
+		t.Error(what)
+	}
 	res.verdict = load.verdict()
 	if res.lost+res.surplus+res.changed > 0 {
 		t.Errorf("%+v: an event was lost, doubled or changed", res.verdict)

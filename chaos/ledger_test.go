@@ -170,7 +170,7 @@ func (l *ledger) verdict() (v verdict) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.w.Meter.View(func(counted map[string]string) {
-		v.acked, v.counted = len(l.acked), len(counted)
+		v.acked = len(l.acked)
 		for id, data := range l.acked {
 			got, ok := counted[id]
 			switch {
@@ -181,6 +181,10 @@ func (l *ledger) verdict() (v verdict) {
 			}
 		}
 		for id := range counted {
+			if ownEvent(id) {
+				continue // the trade has its own account
+			}
+			v.counted++
 			if _, ok := l.acked[id]; !ok {
 				v.surplus++
 			}
