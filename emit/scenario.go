@@ -1,6 +1,7 @@
 package emit
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -18,6 +19,10 @@ type Life struct {
 	// the events find it. Empty: Stripe's customer alone is named, as of a checkout that
 	// was made elsewhere.
 	Customer string
+
+	// Plan is the one that the life begins with, at the price with the lookup key
+	// <plan>_monthly; empty = pro. A life that changes plans goes to teams or pro.
+	Plan string
 }
 
 // scenario is the life of a subscription, told so that it is now what its name says.
@@ -148,7 +153,7 @@ func Scenario(name string, l Life) (Source, error) {
 		for who := range max(1, l.Customers) {
 			p := &player{
 				fixtures: fixtures, r: r, now: time.Now().UTC().Truncate(time.Second), ref: l.Customer,
-				id: fmt.Sprintf("%s%06d", run, who), customer: customer(who), plan: "pro", quantity: 1,
+				id: fmt.Sprintf("%s%06d", run, who), customer: customer(who), plan: cmp.Or(l.Plan, "pro"), quantity: 1,
 			}
 			if l.Customer != "" { // the same one in the next scenario
 				sum := sha256.Sum256([]byte(l.Customer))
@@ -250,7 +255,7 @@ func (p *player) amount() int {
 	if p.status == "trialing" {
 		return 0
 	}
-	return map[string]int{"pro": 1900, "teams": 9900}[p.plan] * p.quantity
+	return cmp.Or(map[string]int{"pro": 1900, "teams": 9900}[p.plan], 4900) * p.quantity
 }
 
 // metadata are base and the customer of ours, as a checkout sets them.

@@ -45,7 +45,7 @@ Every run makes new events, unless --seed repeats one.`,
 
 func newEmitStripeCommand() *cobra.Command {
 	f := &emitFlags{}
-	var scenario, customer string
+	var scenario, customer, plan string
 	cmd := &cobra.Command{
 		Use:   "stripe",
 		Short: "Send signed Stripe webhooks",
@@ -64,8 +64,8 @@ now what the scenario's name says:
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			if scenario == "" {
-				if customer != "" {
-					return fmt.Errorf("--customer goes with --scenario")
+				if customer != "" || plan != "" {
+					return fmt.Errorf("--customer and --plan go with --scenario")
 				}
 				return f.run(cmd, func() (emit.Source, error) { return emit.Stripe(f.mix) })
 			}
@@ -81,13 +81,15 @@ now what the scenario's name says:
 			}
 			f.mix.Count = 0
 			return f.run(cmd, func() (emit.Source, error) {
-				return emit.Scenario(scenario, emit.Life{Mix: f.mix, Customer: customer})
+				return emit.Scenario(scenario, emit.Life{Mix: f.mix, Customer: customer, Plan: plan})
 			})
 		},
 	}
 	cmd.Flags().StringVar(&scenario, "scenario", "", "play the life of one subscription")
 	words(cmd, "scenario", emit.Scenarios()...)
 	cmd.Flags().StringVar(&customer, "customer", "", "with --scenario: id of the customer whose subscription it is")
+	cmd.Flags().StringVar(&plan, "plan", "", "with --scenario: the plan that it begins with, at the price with the lookup key <plan>_monthly (default pro)")
+	words(cmd, "plan")
 	f.addEmitFlags(cmd, 50, 1)
 	f.addSecretFlag(cmd)
 	return cmd
