@@ -463,6 +463,7 @@ func (a *App) startAPI(context.Context) error {
 		Admitter:       a.gate,
 		Keys:           a.keys(),
 		Limiter:        a.rates,
+		Counted:        func(ctx context.Context) { a.entitle.CatchUp(ctx, a.publisher.Last()) },
 		RateLimit:      receive.RateLimit{PerSecond: a.config.APIRateLimit, Burst: a.config.APIRateBurst},
 		WebhookSecrets: a.config.WebhookSecrets,
 		Log:            a.log,

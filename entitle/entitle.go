@@ -21,7 +21,8 @@
 // milliseconds. That is less than one flush interval's worth, in which λ fits many
 // times. One replica alone grants exactly the limit. It holds for callers who Take what
 // they use and release when that is durable, within ReservedFor; who only asks (Check)
-// adds what it lets through in λ. Nor can a limit hold back what a customer sends as
+// adds what it lets through in λ, and nothing who sends its usage through this replica
+// one by one and asks it: what is durable by then counts (CatchUp). Nor can a limit hold back what a customer sends as
 // usage by itself: usage that has happened is never refused.
 //
 // It errs to the other side, refusing early, by what was under way at a refresh: the
@@ -153,6 +154,7 @@ type Engine struct {
 	active   []*customer
 
 	released chan released
+	caught   waiters
 
 	stop func()
 	done sync.WaitGroup

@@ -238,6 +238,7 @@ func (e *Engine) read(msg jetstream.Msg) error {
 		e.c.Log.Warn("a message of the stream is no batch of events: the meter will say what counts", "sequence", seq)
 	}
 	e.at.Store(seq)
+	e.caught.tell(seq)
 	lag := max(0, e.now().Sub(meta.Timestamp))
 	e.metrics.lag.Set(lag.Seconds())
 	if meta.NumPending == 0 || lag < behind {

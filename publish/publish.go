@@ -20,6 +20,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -82,6 +83,8 @@ type Publisher struct {
 	tracer     trace.Tracer // nil: no traces
 	spool      *spooler     // nil without a spool
 
+	last atomic.Uint64 // see Last
+
 	mu     sync.Mutex
 	ready  sync.Cond // parts is not empty, or closed
 	parts  []part
@@ -130,6 +133,11 @@ func (p *Publisher) Spooling() bool { return p.spool != nil }
 
 // Breaker is the circuit breaker in front of NATS, for health.
 func (p *Publisher) Breaker() *Breaker { return p.breaker }
+
+// Last is the sequence in the stream up to which this process has had messages
+// acknowledged: what a call of Publish that has returned nil has stored is there or
+// before, but for what the spool has taken.
+func (p *Publisher) Last() uint64 { return p.last.Load() }
 
 // Publish returns nil when all events are durable. Any other answer is an
 // *kgents.Error: CodeUnavailable with the time to come again, or CodeTooLarge
@@ -333,6 +341,8 @@ func (p *Publisher) try(ctx context.Context, msg *nats.Msg) error {
 		return err
 	}
 	failpoint.Hit("publish.acknowledged")
+	for last := p.last.Load(); ack.Sequence > last && !p.last.CompareAndSwap(last, ack.Sequence); last = p.last.Load() {
+	}
 	if ack.Duplicate {
 		p.metrics.repeated.Inc()
 	}

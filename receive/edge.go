@@ -56,11 +56,17 @@ type Config struct {
 	Keys           Keys
 	RateLimit      RateLimit // of each key
 	Limiter        Limiter   // of each customer's requests; nil: none
+	Counted        Counted   // of customers' usage; nil: nobody needs to know
 	WebhookSecrets []string  // empty: webhooks are answered with 500
 	Log            *slog.Logger
 	Registerer     prometheus.Registerer
 	Tracer         trace.Tracer // nil: no traces
 }
+
+// Counted waits, for a moment at most, until what has been admitted by now counts where
+// customers' limits are asked for, so that a customer who sends its usage and then asks
+// is told of it. The events are durable already, whatever it does.
+type Counted func(ctx context.Context)
 
 // Edge serves the receiving routes.
 type Edge struct {
@@ -180,6 +186,9 @@ func (e *Edge) events(l *lease, w http.ResponseWriter, r *http.Request) (int, er
 	}
 	e.metrics.accepted.Add(float64(fresh))
 	e.metrics.duplicate.Add(float64(len(events) - fresh))
+	if e.Counted != nil && fresh > 0 && caller.Customer != "" { // the operator's are too many to wait for
+		e.Counted(r.Context())
+	}
 	w.WriteHeader(http.StatusNoContent)
 	return http.StatusNoContent, nil
 }
