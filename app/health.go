@@ -247,11 +247,15 @@ func (w *watch) serveReady(rw http.ResponseWriter, r *http.Request) {
 	w.mu.Lock()
 	started := w.app.nats == nil || w.app.spool != nil || w.ensured
 	w.mu.Unlock()
+	// A replica that doesn't know the customers yet would answer their keys with 503.
+	known := w.app.edge == nil || w.app.spool != nil || w.app.customers.Ready()
 	switch {
 	case w.app.stopping.Load():
 		receive.WriteProblem(rw, r, kgents.Unavailable(time.Second, "the program is stopping", nil))
 	case !started:
 		receive.WriteProblem(rw, r, kgents.Unavailable(time.Second, "NATS has not been reached yet", nil))
+	case !known:
+		receive.WriteProblem(rw, r, kgents.Unavailable(time.Second, "the customers and their API keys are being read", nil))
 	default:
 		_, _ = rw.Write([]byte("ok\n"))
 	}

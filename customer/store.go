@@ -94,6 +94,16 @@ func (s *Store) Wait(ctx context.Context) error {
 	}
 }
 
+// Ready tells whether everything has been read once.
+func (s *Store) Ready() bool {
+	select {
+	case <-s.ready:
+		return true
+	default:
+		return false
+	}
+}
+
 // Get returns a customer from memory.
 func (s *Store) Get(id string) (Customer, bool) {
 	s.mu.RLock()
