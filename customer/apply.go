@@ -81,13 +81,16 @@ func (s *Store) owner(ctx context.Context, kv jetstream.KeyValue, stripe, ref st
 		return "", err
 	}
 	if id != "" && id != stripe {
-		if _, _, err := s.read(ctx, kv, id); err == nil {
-			return id, s.adopt(ctx, kv, id, stripe) // what a crash may have left half done
-		} else if kgents.ErrorCode(err) != kgents.CodeNotFound {
+		switch _, _, err := s.read(ctx, kv, id); {
+		case err == nil:
+			return id, s.adopt(ctx, kv, id, stripe, at) // what a crash may have left half done
+		case kgents.ErrorCode(err) != kgents.CodeNotFound:
 			return "", err
+		case !s.gone(id, at):
+			return "", jetstream.ErrKeyRevisionMismatch
 		}
 		// Its customer was deleted: the link is nobody's.
-		if err := s.relink(ctx, kv, stripe, stripe, at); err != nil {
+		if _, err := s.relink(ctx, kv, stripe, stripe, at); err != nil {
 			return "", err
 		}
 	}
@@ -117,6 +120,9 @@ func (s *Store) owner(ctx context.Context, kv jetstream.KeyValue, stripe, ref st
 func (s *Store) claim(ctx context.Context, kv jetstream.KeyValue, id, stripe string) (bool, error) {
 	d, has, err := s.read(ctx, kv, id)
 	if kgents.ErrorCode(err) == kgents.CodeNotFound {
+		if _, there := s.Get(id); there {
+			return false, jetstream.ErrKeyRevisionMismatch
+		}
 		return false, nil
 	}
 	if err != nil {
@@ -163,7 +169,18 @@ func (s *Store) found(ctx context.Context, kv jetstream.KeyValue, stripe string)
 	if id != "" {
 		return jetstream.ErrKeyRevisionMismatch
 	}
-	return s.relink(ctx, kv, stripe, stripe, 0)
+	_, err = s.relink(ctx, kv, stripe, stripe, 0)
+	return err
+}
+
+// gone tells whether a customer that can't be read, and that a link of a revision has
+// named, is no more. A server that doesn't lead may not have it yet: the memory must not
+// know it either, and must know as much as the link.
+func (s *Store) gone(id string, at uint64) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	_, known := s.mem.revisions[kindCustomer+"."+id]
+	return !known && s.mem.seen >= at
 }
 
 // stay lets a found customer be one again if who was to take it over is no more, or is
@@ -199,8 +216,8 @@ func (s *Store) linked(ctx context.Context, kv jetstream.KeyValue, stripe string
 }
 
 // relink writes a link over a revision, 0 for a new one.
-func (s *Store) relink(ctx context.Context, kv jetstream.KeyValue, stripe, id string, over uint64) (err error) {
-	name, revision := kindStripe+"."+stripe, uint64(0)
+func (s *Store) relink(ctx context.Context, kv jetstream.KeyValue, stripe, id string, over uint64) (revision uint64, err error) {
+	name := kindStripe + "." + stripe
 	if over == 0 {
 		revision, err = kv.Create(ctx, name, []byte(id))
 	} else {
@@ -209,7 +226,7 @@ func (s *Store) relink(ctx context.Context, kv jetstream.KeyValue, stripe, id st
 	if err == nil {
 		s.put(name, revision, []byte(id))
 	}
-	return err
+	return revision, err
 }
 
 // holder returns whom a Stripe customer is linked to, who is id, nobody, or somebody from
@@ -221,8 +238,10 @@ func (s *Store) holder(ctx context.Context, kv jetstream.KeyValue, stripe, id st
 	}
 	d, _, err := s.read(ctx, kv, has)
 	switch {
-	case kgents.ErrorCode(err) == kgents.CodeNotFound: // deleted
+	case kgents.ErrorCode(err) == kgents.CodeNotFound && s.gone(has, at):
 		return has, at, nil
+	case kgents.ErrorCode(err) == kgents.CodeNotFound:
+		return has, 0, jetstream.ErrKeyRevisionMismatch
 	case err != nil:
 		return has, 0, err
 	case has == stripe && d.Found && len(s.keysOf(has)) == 0:
@@ -241,10 +260,10 @@ func (s *Store) link(ctx context.Context, kv jetstream.KeyValue, id, stripe stri
 			return s.renounce(ctx, kv, id, stripe)
 		}
 		if err == nil && has != id {
-			err = s.relink(ctx, kv, stripe, id, at)
+			at, err = s.relink(ctx, kv, stripe, id, at)
 		}
 		if err == nil {
-			return s.adopt(ctx, kv, id, stripe)
+			return s.adopt(ctx, kv, id, stripe, at)
 		}
 		if !met(err) {
 			return away(err)
@@ -276,10 +295,11 @@ func (s *Store) renounce(ctx context.Context, kv jetstream.KeyValue, id, stripe 
 }
 
 // adopt moves what is known of a found customer to id, which its Stripe customer is
-// linked to. First nothing may be added to it any more, then it is copied, then deleted.
-func (s *Store) adopt(ctx context.Context, kv jetstream.KeyValue, id, stripe string) error {
+// linked to by a link of a revision. First nothing may be added to it any more, then it is
+// copied, then deleted.
+func (s *Store) adopt(ctx context.Context, kv jetstream.KeyValue, id, stripe string, at uint64) error {
 	for attempt := 0; ; attempt++ {
-		err := s.adoptOnce(ctx, kv, id, stripe)
+		err := s.adoptOnce(ctx, kv, id, stripe, at)
 		if !met(err) {
 			if err != nil {
 				return away(err)
@@ -292,10 +312,13 @@ func (s *Store) adopt(ctx context.Context, kv jetstream.KeyValue, id, stripe str
 	}
 }
 
-func (s *Store) adoptOnce(ctx context.Context, kv jetstream.KeyValue, id, stripe string) error {
+func (s *Store) adoptOnce(ctx context.Context, kv jetstream.KeyValue, id, stripe string, link uint64) error {
 	from, at, err := s.read(ctx, kv, stripe)
 	if kgents.ErrorCode(err) == kgents.CodeNotFound {
-		return nil
+		if s.gone(stripe, link) {
+			return nil
+		}
+		return jetstream.ErrKeyRevisionMismatch
 	}
 	if err != nil {
 		return err

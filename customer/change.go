@@ -121,7 +121,7 @@ func (s *Store) Create(ctx context.Context, c Customer) (Customer, error) {
 		return Customer{}, err
 	}
 	if c.Stripe != "" { // most conflicts are seen before anything is written
-		if _, _, err := s.holder(ctx, kv, c.Stripe, c.ID); err != nil {
+		if _, _, err := s.holder(ctx, kv, c.Stripe, c.ID); err != nil && !met(err) {
 			return Customer{}, err
 		}
 	}
@@ -225,7 +225,7 @@ func (s *Store) Update(ctx context.Context, id string, revision uint64, change f
 			if stripePattern.MatchString(id) {
 				return Customer{}, errTaken
 			}
-			if _, _, err := s.holder(ctx, kv, c.Stripe, id); err != nil {
+			if _, _, err := s.holder(ctx, kv, c.Stripe, id); err != nil && !met(err) {
 				return Customer{}, err
 			}
 		}

@@ -58,6 +58,9 @@ type memory struct {
 	// the revision that was deleted, until the watch brings the deletion.
 	revisions map[string]uint64
 
+	// seen is the revision up to which the watch has brought every change.
+	seen uint64
+
 	order []string // customers' ids, sorted; nil when it has to be made again
 }
 
@@ -125,7 +128,8 @@ func (m *memory) put(name string, revision uint64, value []byte) (changed *Custo
 // drop takes the deletion of an entry. Known is the revision of the deletion, or, of one
 // made here, of what was deleted.
 func (m *memory) drop(name string, known uint64, here bool) (changed *Customer) {
-	if known < m.revisions[name] {
+	has, there := m.revisions[name]
+	if known < has || here && !there { // the watch was faster, or is yet to bring it
 		return nil
 	}
 	if here {

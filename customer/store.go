@@ -152,8 +152,11 @@ func (s *Store) tell(changed ...Customer) {
 // put takes an entry that this replica has written, before the watch brings it.
 func (s *Store) put(name string, revision uint64, value []byte) {
 	s.mu.Lock()
-	changed, _ := s.mem.put(name, revision, value)
-	if s.filling != nil {
+	var changed *Customer
+	if revision > s.mem.seen { // else it may be deleted again
+		changed, _ = s.mem.put(name, revision, value)
+	}
+	if s.filling != nil && revision > s.filling.seen {
 		s.filling.put(name, revision, value)
 	}
 	s.mu.Unlock()

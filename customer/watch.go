@@ -102,7 +102,7 @@ func (s *Store) follow(ctx context.Context) (read bool, err error) {
 				return read, errEnded
 			case e == nil:
 				read, seen = true, max(seen, due) // of what was there before, all that is left has come
-				s.complete(connection)
+				s.complete(connection, seen)
 			default:
 				seen = e.Revision()
 				s.take(e)
@@ -170,7 +170,7 @@ func end(w jetstream.KeyWatcher) {
 }
 
 // complete makes what was read the memory.
-func (s *Store) complete(connection uint64) {
+func (s *Store) complete(connection, seen uint64) {
 	s.mu.Lock()
 	old, fresh := s.mem, s.filling
 	if fresh == nil { // the marker came twice
@@ -183,6 +183,7 @@ func (s *Store) complete(connection uint64) {
 		}
 	}
 	changed := fresh.changedSince(old)
+	fresh.seen = seen
 	s.mem, s.filling = fresh, nil
 	s.mu.Unlock()
 	s.reconnects.Store(connection)
@@ -202,6 +203,7 @@ func (s *Store) take(e jetstream.KeyValueEntry) {
 	if s.filling != nil {
 		m = s.filling
 	}
+	m.seen = e.Revision()
 	var changed *Customer
 	bad := false
 	if e.Operation() == jetstream.KeyValuePut {
