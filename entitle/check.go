@@ -41,20 +41,6 @@ func (e *Engine) Take(customer, feature string, n int64) (release func(), a Answ
 	return func() { e.release(held) }, a, nil
 }
 
-// Features answers for every feature that is sold, in the catalog's order, as Check
-// with one more of each and nothing known of what exists.
-func (e *Engine) Features(customer string) ([]Answer, error) {
-	var out []Answer
-	for _, f := range e.c.Catalog().Features {
-		a, err := e.Check(customer, f.ID, 1, nil)
-		if err != nil {
-			return nil, err
-		}
-		out = append(out, a)
-	}
-	return out, nil
-}
-
 func (e *Engine) check(customer, feature string, more int64, existing *int64, take bool) (a Answer, held released, err error) {
 	if more < 0 || existing != nil && *existing < 0 {
 		return a, held, kgents.Errorf(kgents.CodeInvalid, "an amount is a whole number of 0 or more")

@@ -22,15 +22,18 @@
 // times. One replica alone grants exactly the limit. It holds for callers who Take what
 // they use and release when that is durable, within ReservedFor; who only asks (Check)
 // adds what it lets through in λ, and nothing who sends its usage through this replica
-// one by one and asks it: what is durable by then counts (CatchUp). Nor can a limit hold back what a customer sends as
-// usage by itself: usage that has happened is never refused.
+// one by one and asks it: what is durable by then counts (CatchUp). Nor can a limit hold
+// back what a customer sends as usage by itself: usage that has happened is never
+// refused.
 //
 // It errs to the other side, refusing early, by what was under way at a refresh: the
 // meter may have counted messages that the sink has not acknowledged, and these count
 // twice until the next refresh, a second later at first. That too is one flush
 // interval's worth at most, and with an OpenMeter that counts asynchronously what it
 // counts in Config.Settle. So do duplicates in the stream, and events that the meter
-// refuses. When nothing is under way, every replica says exactly what the meter says.
+// refuses. A reservation and its event count twice for the some 20 ms in which it is
+// found out that the tail has passed it. A customer who has been quiet for the lull of
+// 15 s is asked of the meter again: then every replica says exactly what the meter says.
 //
 // # When something is away
 //
