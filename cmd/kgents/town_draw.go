@@ -320,7 +320,7 @@ func (v townView) quotaLine(s term.Style, q quota, width int) string {
 	case share >= 1 && q.Over == root.OverBill:
 		paint = s.Warn
 		text += s.Warn(fmt.Sprintf("  %s past it", term.Number(float64(q.past()))))
-	case share >= 1:
+	case share >= 1, v.Town.Limited != "" && q.Over == root.OverRefuse:
 		paint = s.Bad
 	case share >= .8:
 		paint = s.Warn

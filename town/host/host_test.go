@@ -576,3 +576,45 @@ func TestListMendsItself(t *testing.T) {
 		t.Errorf("(-want +got):\n%s", d)
 	}
 }
+
+// holding is a Limits that refuses one feature, and counts what is held.
+type holding struct {
+	refused string
+	held    map[string]int64
+}
+
+func (h *holding) Require(string, string, int64, *int64) error { return nil }
+
+func (h *holding) Take(_, feature string, n int64) (func(), entitle.Answer, error) {
+	if feature == h.refused {
+		return func() {}, entitle.Answer{Feature: feature, Reason: entitle.ReasonLimit}, nil
+	}
+	h.held[feature] += n
+	return func() { h.held[feature] -= n }, entitle.Answer{Allowed: true}, nil
+}
+
+// What is refused holds nothing back, and what is allowed is held until the end.
+func TestGateHoldsWhatIsAllowed(t *testing.T) {
+	for refused, want := range map[string]map[string]int64{
+		"":                  {FeatureTokens: 900, FeatureInteractions: 3},
+		FeatureTokens:       {},
+		FeatureInteractions: {FeatureTokens: 0},
+	} {
+		limits := &holding{refused, map[string]int64{}}
+		g := &gate{limits: limits, customer: "acme"}
+		for range 3 {
+			if ok, why := g.Allow(300); ok != (refused == "") || ok == (why != "") {
+				t.Errorf("with %q refused the answer is %v, %q", refused, ok, why)
+			}
+		}
+		if d := cmp.Diff(want, limits.held); d != "" {
+			t.Errorf("with %q refused, held (-want +got):\n%s", refused, d)
+		}
+		g.release()
+		for feature, n := range limits.held {
+			if n != 0 {
+				t.Errorf("with %q refused, %d of %s are held after the end", refused, n, feature)
+			}
+		}
+	}
+}

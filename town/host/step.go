@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/kgents/kgents"
@@ -186,23 +187,32 @@ type gate struct {
 
 // Allow implements town.Gate.
 func (g *gate) Allow(tokens int64) (ok bool, why string) {
-	for _, need := range []struct {
-		feature string
-		n       int64
-	}{{FeatureInteractions, 1}, {FeatureTokens, tokens}} {
-		release, answer, err := g.limits.Take(g.customer, need.feature, need.n)
-		g.held = append(g.held, release)
-		switch {
-		case err != nil:
-			g.why = err.Error()
-		case !answer.Allowed:
-			g.why = answer.Explain()
-		default:
-			continue
-		}
-		return false, g.why
+	free, why := g.take(FeatureTokens, tokens)
+	if why != "" {
+		return false, why
+	}
+	if _, why = g.take(FeatureInteractions, 1); why != "" {
+		free() // at once: what is refused needs no room
+		return false, why
 	}
 	return true, ""
+}
+
+// take holds n of a feature, or tells why not.
+func (g *gate) take(feature string, n int64) (free func(), why string) {
+	free, answer, err := g.limits.Take(g.customer, feature, n)
+	switch {
+	case err != nil:
+		g.why = err.Error()
+	case !answer.Allowed:
+		g.why = answer.Explain()
+	default:
+		free = sync.OnceFunc(free)
+		g.held = append(g.held, free)
+		return free, ""
+	}
+	free()
+	return free, g.why
 }
 
 func (g *gate) release() {
