@@ -204,7 +204,7 @@ var kubectlFlags = map[string][]string{
 // kinds are the names that kubectl has for kinds, and the kind that is looked for among
 // what is deployed; none for what the cluster makes by itself.
 var kinds = map[string]string{
-	"cronjob": "CronJob", "deployment": "Deployment", "endpoints": "Service", "hpa": "HorizontalPodAutoscaler",
+	"configmap": "ConfigMap", "cronjob": "CronJob", "deployment": "Deployment", "endpoints": "Service", "hpa": "HorizontalPodAutoscaler",
 	"networkpolicy": "NetworkPolicy", "service": "Service", "statefulset": "StatefulSet",
 	"events": "", "nodes": "", "pod": "", "pods": "", "pvc": "", "secrets": "",
 }
