@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/kgents/kgents"
+	"github.com/kgents/kgents/stream"
 )
 
 // What a replica grants, the others see: four of them, each with a connection of its
@@ -341,4 +342,55 @@ func TestPlanChange(t *testing.T) {
 	b.people.put("acme", "pro")
 	b.people.period("acme", now.Add(time.Minute).Truncate(time.Minute).Add(-30*24*time.Hour), now.Add(12*time.Hour))
 	b.says(e, "acme", 1000)
+}
+
+// A stream that is made anew, as by a restore, is read from its beginning; what the
+// meter has counts once.
+func TestAnotherStream(t *testing.T) {
+	b := newBed(t)
+	b.people.put("acme", "free")
+	b.sink()
+	e := b.engine(nil)
+	for range 10 {
+		b.publish(b.js, tokens("acme", 10))
+	}
+	b.says(e, "acme", 100)
+	if err := b.js.DeleteStream(t.Context(), b.config.Name); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Ensure(t.Context(), b.js, b.config); err != nil {
+		t.Fatal(err)
+	}
+	before := e.epoch.Load()
+	b.publish(b.js, tokens("acme", 5))
+	b.eventually("it begins anew", func() bool { return e.epoch.Load() > before })
+	b.says(e, "acme", 105)
+	b.publish(b.js, tokens("acme", 5))
+	b.says(e, "acme", 110)
+}
+
+// A feature that begins to be sold while the engine runs is counted from then on, with
+// what the meter has of it.
+func TestCatalogChanges(t *testing.T) {
+	b := newBed(t)
+	b.people.put("acme", "free")
+	full := b.people.cat
+	less := *full
+	less.Features = full.Features[1:]
+	b.people.cat = &less
+	b.sink()
+	e := b.engine(nil)
+	b.eventually("the stream is followed", e.live.Load)
+	if _, err := e.Check("acme", "tokens", 1, nil); kgents.ErrorCode(err) != kgents.CodeNotFound {
+		t.Errorf("a feature that isn't sold: %v", err)
+	}
+	b.publish(b.js, tokens("acme", 50))
+	b.publish(b.js, event("api.request", "acme", "{}", time.Now()))
+	b.eventually("the other is counted", func() bool { return b.answer(e, "acme", "calls").Used == 1 })
+	b.people.mu.Lock()
+	b.people.cat = full
+	b.people.mu.Unlock()
+	b.says(e, "acme", 50)
+	b.publish(b.js, tokens("acme", 7))
+	b.says(e, "acme", 57)
 }
