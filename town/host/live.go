@@ -22,6 +22,10 @@ func (h *Host) sweeps(ctx context.Context) {
 	}
 }
 
+// Sweep sends now what stands in outboxes, however young: what another replica is at is
+// sent twice then, and counts once.
+func (h *Host) Sweep(ctx context.Context) error { return h.sweep(ctx, 0) }
+
 // sweep sends what stands in outboxes that are as old as age, and empties them. It
 // reads the keys alone, and of a town that hasn't changed since it was seen with an
 // empty outbox nothing more.

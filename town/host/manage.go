@@ -260,6 +260,9 @@ func (h *Host) SetPace(ctx context.Context, customer, id string, every time.Dura
 		if rec, revision, err = h.load(ctx, customer, id); err != nil {
 			return Town{}, err
 		}
+		if err := rec.busy(); err != nil { // what a model has decided would be lost
+			return Town{}, err
+		}
 		settled := h.settled.is(id, revision)
 		rec.Pace = every
 		if revision, err = h.store.put(ctx, townKey(id), rec, revision); !errors.Is(err, errConflict) {

@@ -113,14 +113,22 @@ func (h *Host) ready(ctx context.Context, id string, rec *record, revision uint6
 	if !rec.Model || h.Mind == nil {
 		return revision, nil
 	}
-	now := time.Now()
-	if wait := rec.Lease.Sub(now); wait > 0 {
-		e := kgents.Errorf(kgents.CodeConflict, "somebody else lets this town live at this moment: try again")
-		e.RetryAfter = wait
-		return 0, e
+	if err := rec.busy(); err != nil {
+		return 0, err
 	}
-	rec.Outbox, rec.Lease = nil, now.Add(lease).UTC()
+	rec.Outbox, rec.Lease = nil, time.Now().Add(lease).UTC()
 	return h.store.put(ctx, townKey(id), *rec, revision)
+}
+
+// busy is an error while somebody is at a step with a language model.
+func (r *record) busy() error {
+	wait := time.Until(r.Lease)
+	if wait <= 0 {
+		return nil
+	}
+	e := kgents.Errorf(kgents.CodeConflict, "somebody else lets this town live at this moment: try again")
+	e.RetryAfter = wait
+	return e
 }
 
 // send makes what is in the outbox durable as usage, and then tells what happened. Nil
