@@ -50,6 +50,8 @@ func (p Principal) Require(scope Scope) error {
 // not that one exists), an operator's key has to name one (CodeInvalid).
 func (p Principal) For(asked string) (string, error) {
 	switch {
+	case p.Key == "":
+		return "", Errorf(CodeForbidden, "this needs an API key")
 	case p.Customer == "" && asked == "":
 		return "", Errorf(CodeInvalid, "name the customer: this is an operator's key, which is nobody's in particular")
 	case p.Customer == "":

@@ -40,6 +40,10 @@ type result struct {
 	sent, refusals int64
 	verdict
 	recovered time.Duration
+
+	// What the trade says: interactions that towns lived and those that the meter has,
+	// Stripe's events that customers' plans were made of, and plans that came out right.
+	lived, metered, applied, plans int64
 }
 
 func TestChaos(t *testing.T) {
@@ -120,6 +124,7 @@ func round(t *testing.T, row row, seed uint64) result {
 	for _, what := range wrong {
 		t.Error(what)
 	}
+	business.count(&res)
 	res.verdict = load.verdict()
 	if res.lost+res.surplus+res.changed > 0 {
 		t.Errorf("%+v: an event was lost, doubled or changed", res.verdict)
@@ -137,8 +142,8 @@ func round(t *testing.T, row row, seed uint64) result {
 func render(results []result) string {
 	slices.SortStableFunc(results, func(a, b result) int { return cmp.Compare(a.row, b.row) })
 	var b strings.Builder
-	fmt.Fprintln(&b, "| fault | rounds | requests | answered 503 or not at all | events sent | acknowledged | counted | lost | doubled | recovered within |")
-	fmt.Fprintln(&b, "|---|---|---|---|---|---|---|---|---|---|")
+	fmt.Fprintln(&b, "| fault | rounds | requests | answered 503 or not at all | events sent | acknowledged | counted | lost | doubled | interactions lived | metered | Stripe's events | plans right | recovered within |")
+	fmt.Fprintln(&b, "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|")
 	var sum result
 	for i := 0; i < len(results); {
 		n, total := 0, result{row: results[i].row}
@@ -163,9 +168,14 @@ func (r *result) add(o result) {
 	r.lost += o.lost
 	r.surplus += o.surplus
 	r.changed += o.changed
+	r.lived += o.lived
+	r.metered += o.metered
+	r.applied += o.applied
+	r.plans += o.plans
 	r.recovered = max(r.recovered, o.recovered)
 }
 
 func (r *result) print(b *strings.Builder, rounds int) {
-	fmt.Fprintf(b, "| %s | %d | %d | %d | %d | %d | %d | %d | %d | %.1f s |\n", r.row, rounds, r.sent, r.refusals, r.events, r.acked, r.counted, r.lost, r.surplus, r.recovered.Seconds())
+	fmt.Fprintf(b, "| %s | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %d | %.1f s |\n", r.row, rounds, r.sent, r.refusals, r.events, r.acked, r.counted, r.lost, r.surplus,
+		r.lived, r.metered, r.applied, r.plans, r.recovered.Seconds())
 }

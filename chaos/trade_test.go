@@ -141,16 +141,38 @@ func (t *trade) open() (wrong []string) {
 		if said.Standing.Plan != l.end || said.Standing.Status != l.status {
 			wrong = append(wrong, fmt.Sprintf("customer %s has the plan %s (%s), want %s (%s)", l.customer, said.Standing.Plan, said.Standing.Status, l.end, l.status))
 		}
-		var why struct{ Standing subscription.Standing }
+		var why subscription.Standing
 		if code, err := t.get("/v1/customers/"+l.customer+"/explain", &why); code != http.StatusOK {
 			wrong = append(wrong, fmt.Sprintf("why customer %s has its plan: %d %v", l.customer, code, err))
 			continue
 		}
-		if diff := cmp.Diff(l.ids(t.w), applied(why.Standing)); diff != "" {
+		if diff := cmp.Diff(l.ids(t.w), applied(why)); diff != "" {
 			wrong = append(wrong, fmt.Sprintf("the events of customer %s (-sent +applied):\n%s", l.customer, diff))
 		}
 	}
 	return wrong
+}
+
+// count adds up, for the table, what open has found right.
+func (t *trade) count(r *result) {
+	for _, id := range t.towns {
+		var said struct{ Interactions int64 }
+		if _, err := t.get("/v1/town/"+id+"/metrics?customer="+owner, &said); err != nil {
+			t.w.Error(err)
+		}
+		interactions, _, _ := t.metered(id)
+		r.lived, r.metered = r.lived+said.Interactions, r.metered+interactions
+	}
+	for _, l := range t.lives {
+		var said struct{ Standing subscription.Standing }
+		if _, err := t.get("/v1/customers/"+l.customer, &said); err != nil {
+			t.w.Error(err)
+		}
+		r.applied += int64(len(l.events))
+		if said.Standing.Plan == l.end {
+			r.plans++
+		}
+	}
 }
 
 // metered is what the meter has of a town.

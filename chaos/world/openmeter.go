@@ -8,9 +8,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"testing"
 	"time"
+
+	"github.com/kgents/kgents/meter"
+	"github.com/kgents/kgents/meter/local"
 )
 
 // Poison is the id of an event that the meter refuses.
@@ -72,7 +76,7 @@ func (o *OpenMeter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	o.mu.Unlock()
 	if r.Method != http.MethodPost {
 		if fault == nil || !fault(w, r, func() {}) {
-			_, _ = io.WriteString(w, "[]")
+			o.read(w, r)
 		}
 		return
 	}
@@ -102,6 +106,19 @@ func (o *OpenMeter) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	count()
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// read answers what isn't ingest: the meters, sums of none, which leaves the rest to
+// what the program has seen itself, and no events.
+func (o *OpenMeter) read(w http.ResponseWriter, r *http.Request) {
+	var answer any = []any{}
+	switch {
+	case r.URL.Path == "/api/v1/meters":
+		answer = local.DefaultMeters()
+	case strings.HasSuffix(r.URL.Path, "/query"):
+		answer = meter.Result{Data: []meter.Row{}}
+	}
+	_ = json.NewEncoder(w).Encode(answer)
 }
 
 // Status answers with a status, and a header or none.
