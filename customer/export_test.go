@@ -16,3 +16,10 @@ func (s *Store) Current() bool { return s.current() }
 
 // UseEvery is how precisely a last use is kept.
 const UseEvery = useEvery
+
+// KnownUse is when a key was used last as far as the bucket says, Unix seconds.
+func (s *Store) KnownUse(prefix string) int64 {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.mem.uses[prefix]
+}

@@ -203,8 +203,11 @@ func TestDeletedCustomersKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.putEntry("key."+k.Prefix, kept) // as if a crash had left it
-	must[customer.Customer](t)(s.Create(ctx, customer.Customer{ID: "acme"}))
-	eventually(t, time.Second, "the other replica has the new one", func() bool { _, ok := other.Get("acme"); return ok })
+	again := must[customer.Customer](t)(s.Create(ctx, customer.Customer{ID: "acme"}))
+	eventually(t, time.Second, "the other replica has the new one", func() bool {
+		c, _ := other.Get("acme")
+		return c.Created.Equal(again.Created)
+	})
 	for _, s := range []*customer.Store{s, other, b.store()} {
 		for i, token := range tokens {
 			finds(t, s, fmt.Sprint("key ", i), token, false)
