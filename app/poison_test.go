@@ -16,7 +16,7 @@ func TestPoisonedIdentities(t *testing.T) {
 	server := redistest.Start(t)
 	p := start(t, config.RoleUp, settings(t, config.RoleUp, map[string]string{"REDIS_URL": server.URL()}))
 	p.ready()
-	const key = "idempotency:town "
+	const key = "idempotency:smallville "
 	plant := func(id, value string) {
 		t.Helper()
 		eventually(t, "Redis is in use", func() bool { return p.saas().Redis.Status == "healthy" })

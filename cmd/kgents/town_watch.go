@@ -34,6 +34,9 @@ const (
 	watchFrame   = 200 * time.Millisecond
 	watchAccount = 4 * time.Second
 
+	// watchAgain is the pause before a stream that has broken is taken up again.
+	watchAgain = 3 * time.Second
+
 	// watchSilence is how long the stream of events may be silent: the server says
 	// something every 10 s.
 	watchSilence = 30 * time.Second
@@ -195,7 +198,7 @@ func (w *watcher) follow(ctx context.Context) {
 		w.update(func(v *townView) { v.Trouble = fmt.Sprintf("not up to date, trying again: %v", err) })
 		select {
 		case <-ctx.Done():
-		case <-time.After(time.Second):
+		case <-time.After(watchAgain):
 		}
 	}
 }

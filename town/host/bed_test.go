@@ -158,4 +158,3 @@ func eventually(t *testing.T, what string, ok func() bool) {
 }
 
 func code(err error) kgents.Code { return kgents.ErrorCode(err) }
-

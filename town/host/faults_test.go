@@ -183,4 +183,3 @@ func TestUsageThatCantGoOut(t *testing.T) {
 		t.Errorf("the town's sums and the meter's (-town +meter):\n%s", d)
 	}
 }
-
