@@ -299,7 +299,7 @@ func (d *decoder) event() error {
 	e.Raw = d.body[start:end:end]
 	if e.Time.IsZero() {
 		e.Time = d.now.UTC()
-		added = append(added, addition{"time", appendTime(nil, e.Time), when})
+		added = append(added, addition{"time", appendTime(make([]byte, 0, len(time.RFC3339Nano)+2), e.Time), when})
 	}
 	if len(added) > 0 {
 		e.Raw = fill(d.body, start, end, added)
