@@ -130,7 +130,7 @@ func shown(text string) string {
 	for line := range strings.Lines(strings.TrimRight(text, "\n")) {
 		line = strings.TrimRight(line, "\n")
 		if strings.TrimSpace(line) == "…" {
-			b.WriteString(`(?:.*\n)*?`)
+			b.WriteString(`(?s:.*?)`)
 			continue
 		}
 		parts := strings.Split(strings.TrimRight(line, " "), "…")
