@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"fmt"
 	"math"
 	"net/http"
 	"strconv"
@@ -228,6 +227,3 @@ func figures(m town.Metrics) Figures {
 		Tension: m.Tension, Cooperation: m.Cooperation, Surplus: m.Surplus,
 	}
 }
-
-// String is for the log: whose town, without its name, which a customer chose.
-func (t Town) String() string { return fmt.Sprintf("town %s of %s", t.ID, t.Customer) }
