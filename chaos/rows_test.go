@@ -203,6 +203,8 @@ func rows() []row {
 		{"api", "admit.claimed", false, false}, {"api", "publish.before", false, false}, {"api", "publish.acknowledged", true, false},
 		{"api", "admit.published", false, false}, {"api", "spool.written", false, true}, {"api", "spool.synced", false, true},
 		{"api", "spool.drained", false, true},
+		{"api", "town.stepped", false, false}, {"api", "town.saved", true, false}, {"api", "town.admitted", false, false}, {"api", "town.told", false, false},
+		{"sink", "follow.applied", true, false},
 		{"sink", "flush.before", false, false}, {"sink", "flush.after", true, false}, {"sink", "flush.acknowledging", false, false},
 	} {
 		list = append(list, row{name: f.role + ": dies at " + f.place, short: f.short, harm: func(w *world.World, r *rand.Rand) {

@@ -68,6 +68,7 @@ func newTrade(w *world.World, seed uint64) *trade {
 	for _, id := range t.towns {
 		t.wg.Go(func() { t.live(id, rand.New(rand.NewPCG(seed, uint64(len(id))))) })
 	}
+	t.wg.Go(func() { t.renew(rand.New(rand.NewPCG(seed, 99))) })
 	for i, l := range t.lives {
 		t.wg.Go(func() { t.tell(l, rand.New(rand.NewPCG(seed, uint64(100+i)))) })
 	}
@@ -112,6 +113,27 @@ func (t *trade) tell(l *life, r *rand.Rand) {
 	}
 }
 
+// renewed has a subscription for which there is a payment every moment, so that there is
+// something to apply whenever somebody dies of it.
+const renewed = "cus_renewed"
+
+func (t *trade) renew(r *rand.Rand) {
+	client := &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	ledger := &ledger{w: t.w, acked: map[string]string{}, refused: map[string]bool{}}
+	w := newLife(renewed, time.Now().Add(-time.Hour)).created("pro_monthly", "active")
+	for n := 0; ; n++ {
+		ledger.deliver(client, r, request{path: "/webhooks/stripe", body: w.life.events[n]})
+		select {
+		case <-t.stop:
+			return
+		case <-time.After(time.Duration(50+r.IntN(100)) * time.Millisecond):
+		}
+		w.at = w.at.Add(-time.Minute + time.Millisecond) // within the hour that has passed
+		w.invoice("invoice.paid", fmt.Sprint("n", n))
+	}
+}
+
 // finish ends it; everything is taken when it returns.
 func (t *trade) finish() {
 	close(t.stop)
@@ -132,7 +154,7 @@ func (t *trade) open() (wrong []string) {
 				id, said.Interactions, said.Tokens, interactions, spent, shared))
 		}
 	}
-	for _, l := range t.lives {
+	for _, l := range append(t.lives, &life{customer: renewed, end: "pro", status: subscription.StatusActive}) {
 		var said struct{ Standing subscription.Standing }
 		if code, err := t.get("/v1/customers/"+l.customer, &said); code != http.StatusOK {
 			wrong = append(wrong, fmt.Sprintf("customer %s: %d %v", l.customer, code, err))
@@ -140,6 +162,9 @@ func (t *trade) open() (wrong []string) {
 		}
 		if said.Standing.Plan != l.end || said.Standing.Status != l.status {
 			wrong = append(wrong, fmt.Sprintf("customer %s has the plan %s (%s), want %s (%s)", l.customer, said.Standing.Plan, said.Standing.Status, l.end, l.status))
+		}
+		if l.events == nil {
+			continue // more than an explanation shows
 		}
 		var why subscription.Standing
 		if code, err := t.get("/v1/customers/"+l.customer+"/explain", &why); code != http.StatusOK {
