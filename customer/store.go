@@ -78,7 +78,10 @@ func (s *Store) register(r prometheus.Registerer) {
 	)
 }
 
-// current tells whether the memory is all there is.
+// Current tells whether the memory is all there is: this replica has read everything and
+// hears of each change at once.
+func (s *Store) Current() bool { return s.current() }
+
 func (s *Store) current() bool {
 	nc := s.config.JetStream.Conn()
 	return s.synced.Load() && nc.IsConnected() && nc.Stats().Reconnects == s.reconnects.Load()

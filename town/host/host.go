@@ -16,6 +16,10 @@
 // history. While NATS is away every method answers with kgents.CodeUnavailable, and
 // the host comes back with it. History is bounded (30 days, 256 MiB, 10,000 steps a
 // town) and forgets its oldest: it is to look at, and the money is not in it.
+//
+// A town belongs to the customer that it was founded for. When that one is deleted, the
+// town lives no more from then on, is shown to nobody, and ends some hour later; a
+// customer that is made with the same id doesn't get it.
 package host
 
 import (
@@ -102,11 +106,17 @@ const (
 
 // Config is what a Host needs.
 type Config struct {
-	JetStream  jetstream.JetStream
-	Stream     stream.Config
-	Admitter   Admitter
-	Limits     Limits
-	Mind       town.Decider // nil: every town lives by rules
+	JetStream jetstream.JetStream
+	Stream    stream.Config
+	Admitter  Admitter
+	Limits    Limits
+	Mind      town.Decider // nil: every town lives by rules
+	Owners    Owners       // nil: every customer is there, and always was
+
+	// Good tells whether the key that a client has a stream open with opens it still. It
+	// is asked every heartbeat. Nil: it does.
+	Good func(kgents.Principal) bool
+
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 }
@@ -114,32 +124,36 @@ type Config struct {
 // Host serves the towns of all customers. It is safe for concurrent use.
 type Host struct {
 	Config
-	store   store
-	history history
-	hub     *hub
-	settled settled // written outboxes that are out
-	clean   settled // written towns whose outbox is empty
-	metrics *metrics
-	streams *streams
+	store    store
+	history  history
+	hub      *hub
+	settled  settled // written outboxes that are out
+	clean    settled // written towns whose outbox is empty
+	metrics  *metrics
+	streams  *streams
+	orphaned orphans
 
 	stop  context.CancelFunc
 	tasks sync.WaitGroup
 
 	// crash, in tests, ends a step at a place as the end of the process would.
 	crash func(place string) error
+	beat  time.Duration // heartbeat
 }
 
 // New returns a Host that sweeps, and lets towns live, until Close.
 func New(c Config) *Host {
 	h := &Host{
-		Config:  c,
-		store:   store{js: c.JetStream, c: c.Stream},
-		history: history{js: c.JetStream, c: c.Stream},
-		settled: settled{at: map[string]uint64{}},
-		clean:   settled{at: map[string]uint64{}},
-		metrics: newMetrics(c.Registerer),
-		streams: newStreams(),
-		crash:   func(string) error { return nil },
+		Config:   c,
+		store:    store{js: c.JetStream, c: c.Stream},
+		history:  history{js: c.JetStream, c: c.Stream},
+		settled:  settled{at: map[string]uint64{}},
+		clean:    settled{at: map[string]uint64{}},
+		metrics:  newMetrics(c.Registerer),
+		streams:  newStreams(),
+		orphaned: orphans{since: map[string]time.Time{}},
+		crash:    func(string) error { return nil },
+		beat:     heartbeat,
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	h.stop = stop

@@ -42,6 +42,7 @@ func (h *Host) sweep(ctx context.Context, age time.Duration) error {
 	var tasks sync.WaitGroup
 	defer tasks.Wait()
 	slots := make(chan struct{}, workers)
+	all := h.orphaned.due(time.Now())
 	for {
 		select {
 		case <-ctx.Done():
@@ -53,7 +54,7 @@ func (h *Host) sweep(ctx context.Context, age time.Duration) error {
 				return nil
 			}
 			id := strings.TrimPrefix(entry.Key(), townKey(""))
-			if h.clean.is(id, entry.Revision()) || time.Since(entry.Created()) < age {
+			if !all && h.clean.is(id, entry.Revision()) || time.Since(entry.Created()) < age {
 				continue
 			}
 			slots <- struct{}{}
@@ -74,6 +75,14 @@ func (h *Host) mend(ctx context.Context, id string) error {
 	if err != nil || revision == 0 {
 		return err
 	}
+	is, taken, sure := h.orphan(&rec)
+	gone := h.orphaned.note(id, is && sure, time.Now())
+	if is && (taken || !sure) {
+		if gone >= orphanAge {
+			return h.bury(ctx, id, rec, revision)
+		}
+		return nil // nobody pays for what is in its outbox, or not for sure
+	}
 	if len(rec.Outbox) > 0 {
 		if !h.settled.is(id, revision) {
 			if err := h.send(ctx, id, rec, revision); err != nil {
@@ -88,6 +97,9 @@ func (h *Host) mend(ctx context.Context, id string) error {
 		if revision, err = h.store.put(ctx, townKey(id), rec, revision); err != nil {
 			return err // who was faster has seen to it
 		}
+	}
+	if gone >= orphanAge {
+		return h.bury(ctx, id, rec, revision)
 	}
 	h.clean.put(id, revision)
 	return nil

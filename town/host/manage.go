@@ -103,7 +103,11 @@ func (h *Host) Found(ctx context.Context, customer string, w Wish) (Town, error)
 	if w.Name == "" {
 		w.Name = "town " + id[:4]
 	}
-	rec := record{Customer: customer, Name: w.Name, Citizens: w.Citizens, Seed: w.Seed, Created: now, Model: w.Model, Pace: w.Pace, Town: t}
+	epoch, err := h.epoch(customer)
+	if err != nil {
+		return Town{}, err
+	}
+	rec := record{Customer: customer, Epoch: epoch, Name: w.Name, Citizens: w.Citizens, Seed: w.Seed, Created: now, Model: w.Model, Pace: w.Pace, Town: t}
 
 	// It is on the list before it is there: whoever comes at the same time counts it.
 	if err := h.enlist(ctx, customer, listed{id, now}); err != nil {
@@ -176,7 +180,7 @@ func (h *Host) kept(ctx context.Context, r roster) ([]listed, error) {
 			if err != nil {
 				return nil, err
 			}
-			if revision == 0 {
+			if is, _, sure := h.orphan(&rec); revision == 0 || is && sure {
 				continue
 			}
 		}
@@ -327,6 +331,13 @@ func (h *Host) Delete(ctx context.Context, customer, id string) error {
 			return unavailable(ctx.Err())
 		}
 	}
+	h.ended(ctx, customer, id)
+	return nil
+}
+
+// ended removes what is left of a town that is no more. What can't be removed mends
+// itself.
+func (h *Host) ended(ctx context.Context, customer, id string) {
 	h.settled.forget(id)
 	h.clean.forget(id)
 	h.strike(ctx, customer, id)
@@ -334,7 +345,6 @@ func (h *Host) Delete(ctx context.Context, customer, id string) error {
 	if err := h.history.forget(ctx, id); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 		h.Log.Warn("a deleted town's history stays until it is 30 days old", "town", id, "error", err)
 	}
-	return nil
 }
 
 // Citizens returns all citizens of a town at a level of detail.

@@ -27,6 +27,10 @@ const (
 	// that has gone. The town is looked at then, too: news may have been missed.
 	heartbeat = 10 * time.Second
 
+	// streamAge is how long a stream stays open: then the client comes again, and shows a
+	// key that is good.
+	streamAge = 15 * time.Minute
+
 	// streamWrite is how long a client may take to read what is written to it.
 	streamWrite = 30 * time.Second
 
@@ -83,13 +87,16 @@ func (h *Host) serveEvents(ctx context.Context, caller kgents.Principal, in *eve
 	defer leave()
 	h.metrics.clients.Inc()
 	defer h.metrics.clients.Dec()
-	h.stream(ctx, customer, in.ID, after, w, ended)
+	good := func() bool { return h.Good == nil || h.Good(caller) }
+	ctx, cancel := context.WithTimeout(ctx, streamAge)
+	defer cancel()
+	h.stream(ctx, customer, in.ID, after, w, ended, good)
 	return nil
 }
 
 // stream writes events until the client goes, the town or the program ends, or the
 // history can't be read: the client then comes again with the last number it has.
-func (h *Host) stream(ctx context.Context, customer, id string, after uint64, w http.ResponseWriter, ended <-chan struct{}) {
+func (h *Host) stream(ctx context.Context, customer, id string, after uint64, w http.ResponseWriter, ended <-chan struct{}, good func() bool) {
 	news, end := h.hub.wait(id)
 	defer end()
 	s := sse{w: w, rc: http.NewResponseController(w)}
@@ -101,7 +108,7 @@ func (h *Host) stream(ctx context.Context, customer, id string, after uint64, w 
 		return
 	}
 	r := reader{log: &h.history, id: id, after: after}
-	beat := time.NewTicker(heartbeat)
+	beat := time.NewTicker(h.beat)
 	defer beat.Stop()
 	for {
 		for {
@@ -128,6 +135,9 @@ func (h *Host) stream(ctx context.Context, customer, id string, after uint64, w 
 			return
 		case <-news:
 		case <-beat.C:
+			if !good() {
+				return // it comes again, and is told why it may not
+			}
 			if _, _, err := h.load(ctx, customer, id); kgents.ErrorCode(err) == kgents.CodeNotFound {
 				_ = s.write("event: end\ndata: {}\n\n")
 				return

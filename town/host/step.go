@@ -179,6 +179,11 @@ func (h *Host) load(ctx context.Context, customer, id string) (rec record, revis
 	if revision == 0 || rec.Customer != customer {
 		return record{}, 0, missing
 	}
+	if is, _, sure := h.orphan(&rec); is && !sure {
+		return record{}, 0, errOwner
+	} else if is {
+		return record{}, 0, missing
+	}
 	if rec.Town == nil {
 		return rec, 0, fmt.Errorf("town %s has no state", id)
 	}

@@ -27,6 +27,7 @@ const (
 // record is everything that is known of a town.
 type record struct {
 	Customer string        `json:"customer"`
+	Epoch    time.Time     `json:"customer_created,omitzero"` // of the customer: one made later with the same id is another
 	Name     string        `json:"name,omitempty"`
 	Citizens int           `json:"citizens"`
 	Seed     uint64        `json:"seed,string"`
