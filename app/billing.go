@@ -64,8 +64,21 @@ func (p payers) Billing(ctx context.Context, id string) (billing.Customer, error
 			return billing.Customer{}, kgents.Errorf(kgents.CodeNotFound, "there is no such customer")
 		}
 	}
-	return billing.Customer{ID: c.ID, Name: c.Name, Stripe: c.Stripe, Subscription: c.Brief(time.Now(), p.catalog()).Subscription}, nil
+	if !p.own(c) {
+		return billing.Customer{}, errShared
+	}
+	return billing.Customer{ID: c.ID, Since: c.Created, Name: c.Name, Stripe: c.Stripe, Subscription: c.Brief(time.Now(), p.catalog()).Subscription}, nil
 }
+
+// own is false of a customer that says it has a Stripe customer which is another's: of two
+// who were given the same at once, until the second has been told. It must see nothing of
+// the first one's cards and invoices.
+func (p payers) own(c customer.Customer) bool {
+	has, ok := p.store.ByStripe(c.Stripe)
+	return !ok || has.ID == c.ID
+}
+
+var errShared = kgents.Errorf(kgents.CodeConflict, "the Stripe customer of this customer is another customer's: the operator has to look at both")
 
 func (p payers) SetStripe(ctx context.Context, id, stripeID string) error {
 	_, err := p.store.Update(ctx, id, 0, func(c *customer.Customer) error {
@@ -91,7 +104,7 @@ func (p payers) Accounts() ([]billing.Account, error) {
 	for after := ""; ; {
 		page := p.store.List(after, customer.MaxPage)
 		for _, c := range page {
-			if c.Stripe == "" {
+			if c.Stripe == "" || !p.own(c) {
 				continue
 			}
 			s := c.Brief(now, cat)

@@ -15,6 +15,7 @@ package billing
 
 import (
 	"context"
+	"time"
 
 	"github.com/kgents/kgents"
 )
@@ -22,9 +23,10 @@ import (
 // Customer is what billing has to know of a customer.
 type Customer struct {
 	ID           string
-	Name         string // for who looks at Stripe's dashboard; may be empty
-	Stripe       string // Stripe's customer id; empty = Stripe knows none yet
-	Subscription string // Stripe's id of the subscription that counts; empty = none is known
+	Since        time.Time // when it was made: one with the same id later is another
+	Name         string    // for who looks at Stripe's dashboard; may be empty
+	Stripe       string    // Stripe's customer id; empty = Stripe knows none yet
+	Subscription string    // Stripe's id of the subscription that counts; empty = none is known
 }
 
 // Customers is who there is. Errors are *kgents.Error and are shown to the caller.

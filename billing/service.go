@@ -135,7 +135,9 @@ func (a about) hadOne() bool {
 const maxCreate = 3
 
 // ensure makes the customer at Stripe who is none there yet. The idempotency key is of
-// our id, so that two requests at once make one. An answer that Stripe keeps under the
+// our id and of when the customer was made, so that two requests at once make one, and a
+// customer that gets the id of one who was deleted doesn't get that one's cards and
+// invoices. An answer that Stripe keeps under the
 // key and that is a failure of its own would stay for a day: then the next key is tried,
 // and what may have been made under the first one stays behind, without a subscription.
 func (s *Service) ensure(ctx context.Context, c *Customer) error {
@@ -148,7 +150,7 @@ func (s *Service) ensure(ctx context.Context, c *Customer) error {
 		if c.Name != "" {
 			params.Name = stripe.String(c.Name)
 		}
-		params.SetIdempotencyKey(derived("customer", c.ID, c.Name, strconv.Itoa(n)))
+		params.SetIdempotencyKey(derived("customer", c.ID, c.Since.UTC().Format(time.RFC3339Nano), c.Name, strconv.Itoa(n)))
 		var err error
 		made, err = call(ctx, s.client, "create_customer", func(ctx context.Context, api *stripe.Client) (*stripe.Customer, error) {
 			return api.V1Customers.Create(ctx, params)

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -159,6 +160,23 @@ func TestOneCustomer(t *testing.T) {
 	all.Wait()
 	if n := len(b.stripe.Objects("customers")); n != 1 {
 		t.Errorf("%d customers at Stripe, want 1", n)
+	}
+}
+
+// Who gets the id of a customer that was deleted gets a Stripe customer of its own, also
+// within the day in which Stripe keeps what it answered.
+func TestCustomerOfTheSameID(t *testing.T) {
+	b := newBed(t)
+	var got []string
+	for _, since := range []time.Time{time.Unix(1, 0), time.Unix(1, 0), time.Unix(2, 0)} {
+		b.customers.all["acme"] = billing.Customer{ID: "acme", Name: "Acme", Since: since}
+		if _, err := b.Portal(t.Context(), keyOf("acme"), &billing.PortalIn{}); err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, b.customers.all["acme"].Stripe)
+	}
+	if got[0] != got[1] || got[1] == got[2] {
+		t.Errorf("the same customer twice and another are %v at Stripe", got)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -16,7 +17,8 @@ import (
 // customer is there and has no other Stripe customer, and this one isn't another's:
 // else the Stripe customer becomes a customer of its own, whose id is the Stripe id. When
 // one that was found that way is claimed later, by ref or by an operator, all that is
-// known of it goes along.
+// known of it goes along. Ref doesn't count either where it is the id of the deleted
+// customer that the Stripe customer was: an operator can give it to who has that id now.
 //
 // Applying the same again, at once from many places and in any order gives the same. The
 // error is an *kgents.Error; one with CodeUnavailable or CodeConflict is worth
@@ -80,8 +82,13 @@ func (s *Store) owner(ctx context.Context, kv jetstream.KeyValue, stripe, ref st
 	if err != nil {
 		return "", err
 	}
-	if id != "" && id != stripe {
-		switch _, _, err := s.read(ctx, kv, id); {
+	former, deleted := strings.CutPrefix(id, formerly)
+	if id != "" && id != stripe && !deleted {
+		switch d, _, err := s.read(ctx, kv, id); {
+		case err == nil && d.Stripe != stripe: // the id is another's since a crash
+			if !s.another(id, stripe, at) {
+				return "", jetstream.ErrKeyRevisionMismatch
+			}
 		case err == nil:
 			return id, s.adopt(ctx, kv, id, stripe, at) // what a crash may have left half done
 		case kgents.ErrorCode(err) != kgents.CodeNotFound:
@@ -90,15 +97,19 @@ func (s *Store) owner(ctx context.Context, kv jetstream.KeyValue, stripe, ref st
 			return "", jetstream.ErrKeyRevisionMismatch
 		}
 		// Its customer was deleted: the link is nobody's.
-		if _, err := s.relink(ctx, kv, stripe, stripe, at); err != nil {
+		if _, err := s.relink(ctx, kv, stripe, formerly+id, at); err != nil {
 			return "", err
 		}
+		former, deleted = id, true
 	}
 	// A customer that says the Stripe customer is its own comes before what the event
 	// says: a crash has kept it from being linked.
 	s.mu.RLock()
 	claimed := s.mem.claims[stripe]
 	s.mu.RUnlock()
+	if deleted && ref == former { // or another, who has got the id meanwhile
+		ref = ""
+	}
 	for _, candidate := range []string{claimed, ref} {
 		if candidate == "" || candidate == stripe || !ValidID(candidate) {
 			continue
@@ -163,7 +174,7 @@ func (s *Store) found(ctx context.Context, kv jetstream.KeyValue, stripe string)
 		}
 	}
 	id, _, err := s.linked(ctx, kv, stripe)
-	if err != nil || id == stripe {
+	if err != nil || id == stripe || strings.HasPrefix(id, formerly) {
 		return err
 	}
 	if id != "" {
@@ -181,6 +192,16 @@ func (s *Store) gone(id string, at uint64) bool {
 	defer s.mu.RUnlock()
 	_, known := s.mem.revisions[kindCustomer+"."+id]
 	return !known && s.mem.seen >= at
+}
+
+// another tells whether a customer that a link of a revision names has not the link's
+// Stripe customer, by a memory that knows as much as the link. Whoever has it said so
+// before it was linked.
+func (s *Store) another(id, stripe string, at uint64) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	c, known := s.mem.customers[id]
+	return known && c.Stripe != stripe && s.mem.seen >= at
 }
 
 // stay lets a found customer be one again if who was to take it over is no more, or is
@@ -236,15 +257,19 @@ func (s *Store) holder(ctx context.Context, kv jetstream.KeyValue, stripe, id st
 	if err != nil || has == "" || has == id {
 		return has, at, err
 	}
-	d, _, err := s.read(ctx, kv, has)
+	holds := has
+	if strings.HasPrefix(has, formerly) { // then it is nobody's, or was found again
+		holds = stripe
+	}
+	d, _, err := s.read(ctx, kv, holds)
 	switch {
-	case kgents.ErrorCode(err) == kgents.CodeNotFound && s.gone(has, at):
+	case kgents.ErrorCode(err) == kgents.CodeNotFound && s.gone(holds, at):
 		return has, at, nil
 	case kgents.ErrorCode(err) == kgents.CodeNotFound:
 		return has, 0, jetstream.ErrKeyRevisionMismatch
 	case err != nil:
 		return has, 0, err
-	case has == stripe && d.Found && len(s.keysOf(has)) == 0:
+	case holds == stripe && d.Found && len(s.keysOf(holds)) == 0:
 		return has, at, nil
 	}
 	return has, 0, errTaken

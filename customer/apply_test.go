@@ -125,6 +125,32 @@ func TestApply(t *testing.T) {
 			}
 			apply(t, s, "cus_1", "acme", all[1:]...)
 		}, "cus_1 pro"},
+		{"a customer with the id of a deleted one", func(t *testing.T, s *customer.Store) {
+			apply(t, s, "cus_1", "acme", all[0])
+			if err := s.Delete(t.Context(), "acme", 0); err != nil {
+				t.Fatal(err)
+			}
+			must[customer.Customer](t)(s.Create(t.Context(), customer.Customer{ID: "acme"}))
+			apply(t, s, "cus_1", "acme", all[1])
+			apply(t, s, "cus_1", "acme", all[2])
+		}, "cus_1 pro"},
+		{"a customer with that id, as an operator says", func(t *testing.T, s *customer.Store) {
+			apply(t, s, "cus_1", "acme", all[0])
+			if err := s.Delete(t.Context(), "acme", 0); err != nil {
+				t.Fatal(err)
+			}
+			apply(t, s, "cus_1", "acme", all[1])
+			must[customer.Customer](t)(s.Create(t.Context(), customer.Customer{ID: "acme", Stripe: "cus_1"}))
+			apply(t, s, "cus_1", "acme", all[2])
+		}, "acme pro"},
+		{"another who is named after one was deleted", func(t *testing.T, s *customer.Store) {
+			must[customer.Customer](t)(s.Create(t.Context(), customer.Customer{ID: "other"}))
+			apply(t, s, "cus_1", "acme", all[0])
+			if err := s.Delete(t.Context(), "acme", 0); err != nil {
+				t.Fatal(err)
+			}
+			apply(t, s, "cus_1", "other", all[1:]...)
+		}, "other pro"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			b := newBed(t)
@@ -218,4 +244,30 @@ func active() []subscription.Change {
 		ID: "evt_000", Kind: subscription.Created, Type: "customer.subscription.created", Created: now - 60, Subscription: "sub_1",
 		Status: subscription.StatusActive, Price: "price_pro", Quantity: 1, PeriodStart: now - 60, PeriodEnd: now + 30*24*3600,
 	}}
+}
+
+// A crash between the deletion of a customer and of its link doesn't give the Stripe
+// customer to the next one with that id.
+func TestLinkOfADeletedCustomer(t *testing.T) {
+	b := newBed(t)
+	s := b.store()
+	all := history(3)
+	must[customer.Customer](t)(s.Create(t.Context(), customer.Customer{ID: "acme"}))
+	apply(t, s, "cus_1", "acme", all[0])
+	if err := s.Delete(t.Context(), "acme", 0); err != nil {
+		t.Fatal(err)
+	}
+	b.putEntry("stripe.cus_1", []byte("acme")) // as the crash leaves it
+	must[customer.Customer](t)(s.Create(t.Context(), customer.Customer{ID: "acme"}))
+	for _, change := range all[1:] {
+		apply(t, s, "cus_1", "acme", change)
+	}
+	for _, s := range []*customer.Store{s, b.store()} {
+		if c, ok := s.ByStripe("cus_1"); !ok || c.ID != "cus_1" {
+			t.Errorf("cus_1 is %q", c.ID)
+		}
+		if c, _ := s.Get("acme"); c.Stripe != "" || len(c.Subscriptions.Changes) > 0 {
+			t.Errorf("acme has got %+v", c)
+		}
+	}
 }

@@ -293,7 +293,11 @@ func (s *Store) Delete(ctx context.Context, id string, revision uint64) error {
 	if d.Stripe != "" {
 		name := kindStripe + "." + d.Stripe
 		if e, err := kv.Get(ctx, name); err == nil && string(e.Value()) == id {
-			_ = s.remove(ctx, kv, name, e.Revision()) // a link to nobody is nobody's: see Apply
+			if id == d.Stripe {
+				_ = s.remove(ctx, kv, name, e.Revision())
+			} else if _, err := s.relink(ctx, kv, d.Stripe, formerly+id, e.Revision()); err != nil && !met(err) {
+				s.config.Log.Warn("a customer was deleted, but not the link of its Stripe customer", "customer", id, "stripe", d.Stripe, "error", err)
+			}
 		}
 	}
 	for _, k := range s.keysOf(id) {

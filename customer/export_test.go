@@ -11,9 +11,6 @@ func (s *Store) SetClock(now func() time.Time) { s.now = now }
 // WriteUses is a round of writing last uses.
 func (s *Store) WriteUses(every time.Duration) { s.writeUses(context.Background(), every) }
 
-// Current tells whether the memory is all there is.
-func (s *Store) Current() bool { return s.current() }
-
 // UseEvery is how precisely a last use is kept.
 const UseEvery = useEvery
 

@@ -87,7 +87,7 @@ func (s *Store) answer(c Customer, err error) (*customerOut, error) {
 
 // missing is the answer for what isn't in memory: err, unless it may be in the bucket.
 func (s *Store) missing(err error) error {
-	if s.current() {
+	if s.Current() {
 		return err
 	}
 	return kgents.Unavailable(2*time.Second, "customers and API keys can't be looked up now: try again", nil)
@@ -160,7 +160,7 @@ type listOut struct{ Body CustomerPage }
 
 func (s *Store) serveList(_ context.Context, _ kgents.Principal, in *listIn) (*listOut, error) {
 	out := &listOut{CustomerPage{Customers: []CustomerView{}}}
-	if !s.current() {
+	if !s.Current() {
 		return nil, s.missing(nil)
 	}
 	if in.Stripe != "" {

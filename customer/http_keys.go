@@ -185,7 +185,7 @@ func (s *Store) serveKeys(_ context.Context, caller kgents.Principal, in *keysIn
 			return nil, err
 		}
 	}
-	if !s.current() {
+	if !s.Current() {
 		return nil, s.missing(nil)
 	}
 	out := &keysOut{KeyPage{Keys: []KeyView{}}}

@@ -199,7 +199,7 @@ func (s *Store) Find(token string) (kgents.Principal, error) {
 		}
 		return k.principal, nil
 	}
-	if !s.current() { // it may be new, or have a new secret
+	if !s.Current() { // it may be new, or have a new secret
 		return kgents.Principal{}, errUnsure
 	}
 	return kgents.Principal{}, errUnknownKey

@@ -13,10 +13,15 @@ import (
 // Names of the bucket's entries: these, a dot, and an id.
 const (
 	kindCustomer = "customer"
-	kindStripe   = "stripe" // the id of the customer that a Stripe customer is
+	kindStripe   = "stripe" // the id of the customer that a Stripe customer is; after formerly, that it was
 	kindKey      = "key"
 	kindUse      = "use" // when a key was used last, Unix seconds
 )
+
+// formerly stands before the id of a deleted customer in the link of its Stripe customer.
+// What Stripe tells later names that id still, and a customer that has got it meanwhile
+// must not get the Stripe customer, with its cards and invoices. No id has it.
+const formerly = "="
 
 // document is a customer as the bucket has it.
 type document struct {

@@ -70,7 +70,7 @@ func (s *Store) register(r prometheus.Registerer) {
 		gauge("kgents_customers", "Customers that this replica knows.", func() float64 { return float64(len(s.mem.customers)) }),
 		gauge("kgents_customer_keys", "API keys that this replica knows, customers' and operators'.", func() float64 { return float64(len(s.mem.keys)) }),
 		gauge("kgents_customers_current", "1 while this replica hears of every change of customers and API keys at once; 0 while NATS is away or everything is being read: then known keys go on to work, and one that isn't known is answered 503.", func() float64 {
-			if s.current() {
+			if s.Current() {
 				return 1
 			}
 			return 0
@@ -80,9 +80,7 @@ func (s *Store) register(r prometheus.Registerer) {
 
 // Current tells whether the memory is all there is: this replica has read everything and
 // hears of each change at once.
-func (s *Store) Current() bool { return s.current() }
-
-func (s *Store) current() bool {
+func (s *Store) Current() bool {
 	nc := s.config.JetStream.Conn()
 	return s.synced.Load() && nc.IsConnected() && nc.Stats().Reconnects == s.reconnects.Load()
 }
