@@ -60,6 +60,7 @@ func TestStaging(t *testing.T) {
 	t.Run("applied twice", func(t *testing.T) { appliedTwice(&cluster{T: t}) })
 	t.Run("the server's dry run", func(t *testing.T) { dryRun(&cluster{T: t}) })
 	t.Run("verified from outside", func(t *testing.T) { verifiedFromOutside(&cluster{T: t}) })
+	t.Run("sold", func(t *testing.T) { sold(&cluster{T: t}) })
 
 	var results []result
 	pattern := regexp.MustCompile(*only)
