@@ -98,6 +98,7 @@ type App struct {
 	gate       *admit.Gate       // nil without an edge
 	v1         []registrar       // what has routes under /v1, in the order of its start
 	stripe     *billing.Client   // see stripeClient
+	billing    *billing.Service  // nil without an edge
 	overage    *billing.Reporter // of the roles with a sink; nil without a key of Stripe's
 	sink       *consume.Sink
 	reconciler *reconcile.Service // of the roles with a sink

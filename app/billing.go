@@ -2,11 +2,13 @@ package app
 
 import (
 	"context"
+	"net/http"
 	"time"
 
 	"github.com/kgents/kgents"
 	"github.com/kgents/kgents/billing"
 	"github.com/kgents/kgents/customer"
+	"github.com/kgents/kgents/receive"
 )
 
 // customersPatience is how long a request waits for the customers to be read after a
@@ -24,13 +26,27 @@ func (a *App) stripeClient() *billing.Client {
 	return a.stripe
 }
 
+// checkoutLinks makes the links to checkout that a refusal carries; nil without a key of
+// Stripe's or a page to come back to. Who makes them and who opens them need not be one:
+// the same settings give the same links.
+func (a *App) checkoutLinks() *billing.Links {
+	return billing.NewLinks(billing.LinksConfig{Key: a.config.StripeAPIKey, ReturnURL: a.config.BillingReturnURL, Catalog: a.plans.Current})
+}
+
 // startBilling adds the routes that open Stripe's pages and change subscriptions.
 // Without a key of Stripe's they say so.
 func (a *App) startBilling() {
-	a.v1 = append(a.v1, billing.New(billing.Config{
+	a.billing = billing.New(billing.Config{
 		Client: a.stripeClient(), Catalog: a.plans.Current, Customers: payers{a.customers, a.plans.Current},
-		ReturnURL: a.config.BillingReturnURL, Origins: a.config.CORSOrigins, Log: a.log,
-	}))
+		ReturnURL: a.config.BillingReturnURL, Origins: a.config.CORSOrigins, Links: a.checkoutLinks(), Log: a.log,
+	})
+	a.v1 = append(a.v1, a.billing)
+}
+
+// serveLinks adds the route that opens a link to checkout, without a key.
+func (a *App) serveLinks(mux *http.ServeMux) {
+	mux.Handle("GET /v1/billing/checkout/{token}", a.edge.Instrument("/v1/billing/checkout/{token}", http.HandlerFunc(a.billing.OpenLink)))
+	mux.Handle("/v1/billing/checkout/{token}", receive.Allow(http.MethodGet, http.MethodHead))
 }
 
 // startOverage reports overage to Stripe, if there is a key of its API.

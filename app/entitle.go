@@ -47,6 +47,7 @@ func (a *App) startEntitlements(context.Context) error {
 	a.entitle = entitle.New(entitle.Config{
 		Accounts: accounts, Catalog: a.plans.Current, Meter: a.meter, JetStream: a.js, Stream: a.streams,
 		Log: a.log, Registerer: a.reg, Settle: settle, Crossed: alerts.Crossed,
+		Checkout: a.checkoutLinks().Link,
 	})
 	a.onStop(a.entitle.Close)
 	a.customers.Watch(func(c customer.Customer) { a.entitle.Changed(c.ID) })
@@ -117,7 +118,7 @@ func (a *accounts) of(c customer.Customer) entitle.Account {
 	}
 	st := c.Brief(now, cat)
 	s = standing{
-		Account:  entitle.Account{ID: c.ID, PeriodStart: st.PeriodStart, PeriodEnd: st.PeriodEnd},
+		Account:  entitle.Account{ID: c.ID, PeriodStart: st.PeriodStart, PeriodEnd: st.PeriodEnd, Subscribed: subscribed(st)},
 		revision: c.Revision, catalog: cat, until: changes(st, now),
 	}
 	if s.Plan, ok = cat.Plan(st.Plan); !ok {
@@ -138,6 +139,15 @@ func (a *accounts) drop(id string) {
 		delete(a.kept, id)
 		a.mu.Unlock()
 	}
+}
+
+// subscribed tells whether Stripe has a subscription that has begun and has not ended.
+func subscribed(s subscription.Standing) bool {
+	switch s.Status {
+	case subscription.StatusNone, subscription.StatusIncomplete, subscription.StatusIncompleteExpired, subscription.StatusCanceled:
+		return false
+	}
+	return s.Subscription != ""
 }
 
 // changes is when a standing may be another, though nothing new is told.

@@ -53,6 +53,7 @@ func TestSecurityHeaders(t *testing.T) {
 		"/webhooks/stripe", "/webhooks/stripe/health",
 		"/api/v1/events", "/api/v1/meters", "/api/v1/meters/town_interactions", "/api/v1/meters/town_interactions/query",
 		"/api/v1/deadletters", "/api/v1/deadletters/1", "/api/v1/deadletters/1/replay", "/api/v1/reconcile", "/api/v1/system",
+		"/v1/billing/checkout", "/v1/billing/checkout/x",
 		"//api/v1/events", "/api/../metrics", // which the mux answers with a redirect
 	}
 	for _, test := range []struct {

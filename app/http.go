@@ -81,6 +81,7 @@ func (a *App) routes() http.Handler {
 	if a.edge != nil {
 		a.edge.Register(mux)
 		a.passOn(mux)
+		a.serveLinks(mux)
 		mux.Handle("POST /api/v1/canaries", a.operators("/api/v1/canaries", http.HandlerFunc(a.serveCanaries)))
 	}
 	if a.nats != nil {

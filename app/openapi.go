@@ -74,6 +74,14 @@ var olderRoutes = []described{
 	{method: http.MethodDelete, path: "/api/v1/deadletters/{seq}", id: "drop-dead-letter", tag: "Operation", summary: "Delete it", detail: "For the operator's keys only.", answers: map[string]string{"404": "No such letter"}},
 	{method: http.MethodPost, path: "/api/v1/deadletters/{seq}/replay", id: "replay-dead-letter", tag: "Operation", summary: "Send its event again", detail: "For the operator's keys only.", answers: map[string]string{"404": "No such letter"}},
 	{method: http.MethodGet, path: system.Path, id: "get-system", tag: "Operation", summary: "What the program and its servers are", gives: jsonType, detail: "For the operator's keys only."},
+	{
+		method: http.MethodGet, path: "/v1/billing/checkout/{token}", id: "open-checkout-link", tag: "Billing", summary: "Open a link to checkout in a browser", open: true,
+		detail: "The link that a 402 carries (`upgrade[].checkout`), for one customer and plan, signed, good for a day. It needs no key. Opened again it leads to the same page. HEAD only says whether it is good, with 204.",
+		answers: map[string]string{
+			"303": "To Stripe's checkout", "404": "The link is not good, or not any more, or its customer is not there", "409": "The customer has a subscription, or the plan is not sold any more",
+			"429": "Links are opened too often: wait as Retry-After says", "503": "Stripe can't be reached",
+		},
+	},
 	{method: http.MethodGet, path: "/health", id: "health", tag: "Health", summary: "Overall health, a line a component", open: true, gives: jsonType, answers: map[string]string{"503": "error"}},
 	{method: http.MethodGet, path: "/health/saas", id: "health-saas", tag: "Health", summary: "The pipeline: NATS, the meter, Redis, the backlog", open: true, gives: jsonType},
 	{method: http.MethodGet, path: "/livez", id: "livez", tag: "Health", summary: "Kubernetes' liveness", open: true, gives: textType},
@@ -117,7 +125,7 @@ func describe(web *api.API) {
 		}
 		if d.gives != "" {
 			op.Responses["200"] = &huma.Response{Description: d.summary, Content: anything(d.gives)}
-		} else if answers["204"] == "" {
+		} else if answers["204"] == "" && answers["303"] == "" {
 			op.Responses["204"] = &huma.Response{Description: "Done"}
 		}
 		for status, meaning := range answers {
@@ -125,7 +133,7 @@ func describe(web *api.API) {
 			switch {
 			case status == "200":
 				r.Content = anything(d.gives)
-			case status != "204":
+			case status != "204" && status != "303":
 				r.Content = anything(problemType)
 			}
 			op.Responses[status] = r

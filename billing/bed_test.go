@@ -53,6 +53,8 @@ type bed struct {
 	customers *customers
 	catalog   *kgents.Catalog
 	prices    map[string]string // Stripe's ids by lookup key
+	links     *billing.Links
+	now       time.Time // of links
 	reg       *prometheus.Registry
 }
 
@@ -74,8 +76,12 @@ func newBed(t *testing.T) *bed {
 		t.Fatal(err)
 	}
 	b.prices = made.Prices
+	b.now = time.Date(2026, 11, 24, 12, 30, 0, 0, time.UTC)
+	catalog := func() *kgents.Catalog { return b.catalog }
+	b.links = billing.NewLinks(billing.LinksConfig{Key: stripetest.Key, ReturnURL: "https://app.example.com/billing", Catalog: catalog}).At(func() time.Time { return b.now })
 	b.Service = billing.New(billing.Config{
-		Client: b.client, Catalog: func() *kgents.Catalog { return b.catalog }, Customers: b.customers,
+		Links:  b.links,
+		Client: b.client, Catalog: catalog, Customers: b.customers,
 		ReturnURL: "https://app.example.com/billing?tab=1", Origins: []string{"https://admin.example.com", "*"}, Log: slog.New(slog.DiscardHandler),
 	})
 	return b

@@ -63,19 +63,41 @@ func (s *Service) checkout(ctx context.Context, caller kgents.Principal, in *Che
 	if err != nil {
 		return nil, err
 	}
-	cat := s.catalog()
-	plan, err := sold(cat, in.Body.Plan)
+	params, err := s.session(ctx, &a, order{in.Body.Plan, in.Body.Interval, in.Body.Quantity, success, cancel})
 	if err != nil {
 		return nil, err
 	}
-	prices, err := s.prices.items(ctx, cat, plan, in.Body.Interval)
+	params.SetIdempotencyKey(requestKey("checkout", a.ID, in.Key))
+	made, err := s.create(ctx, params)
+	if err != nil {
+		return nil, err
+	}
+	return page(a.ID, made.URL, made.ID, made.ExpiresAt), nil
+}
+
+// order is what is bought, by a request or by a link.
+type order struct {
+	plan, interval  string
+	quantity        int64
+	success, cancel string // where the browser comes back to
+}
+
+// session is what Stripe is asked for, but for the idempotency key. The customer exists
+// at Stripe after it, and has no subscription.
+func (s *Service) session(ctx context.Context, a *about, o order) (*stripe.CheckoutSessionCreateParams, error) {
+	cat := s.catalog()
+	plan, err := sold(cat, o.plan)
+	if err != nil {
+		return nil, err
+	}
+	prices, err := s.prices.items(ctx, cat, plan, o.interval)
 	if err != nil {
 		return nil, err
 	}
 	if err := s.ensure(ctx, &a.Customer); err != nil {
 		return nil, err
 	}
-	if err := s.load(ctx, &a); err != nil {
+	if err := s.load(ctx, a); err != nil {
 		return nil, err
 	}
 	if a.running() != nil {
@@ -84,8 +106,8 @@ func (s *Service) checkout(ctx context.Context, caller kgents.Principal, in *Che
 	params := &stripe.CheckoutSessionCreateParams{
 		Mode: stripe.String(string(stripe.CheckoutSessionModeSubscription)), Customer: stripe.String(a.Stripe),
 		ClientReferenceID: stripe.String(a.ID), AllowPromotionCodes: stripe.Bool(true),
-		SuccessURL: stripe.String(success), CancelURL: stripe.String(cancel),
-		LineItems: []*stripe.CheckoutSessionCreateLineItemParams{{Price: stripe.String(prices.base), Quantity: stripe.Int64(in.Body.Quantity)}},
+		SuccessURL: stripe.String(o.success), CancelURL: stripe.String(o.cancel),
+		LineItems: []*stripe.CheckoutSessionCreateLineItemParams{{Price: stripe.String(prices.base), Quantity: stripe.Int64(o.quantity)}},
 		SubscriptionData: &stripe.CheckoutSessionCreateSubscriptionDataParams{
 			Metadata: map[string]string{"customer": a.ID},
 			// So that a change of plan bills the overage reported before it: in the classic
@@ -99,14 +121,13 @@ func (s *Service) checkout(ctx context.Context, caller kgents.Principal, in *Che
 	if days := int64(cat.Trial / (24 * time.Hour)); days > 0 && !a.hadOne() {
 		params.SubscriptionData.TrialPeriodDays = stripe.Int64(days)
 	}
-	params.SetIdempotencyKey(requestKey("checkout", a.ID, in.Key))
-	made, err := call(ctx, s.client, "create_checkout", func(ctx context.Context, api *stripe.Client) (*stripe.CheckoutSession, error) {
+	return params, nil
+}
+
+func (s *Service) create(ctx context.Context, params *stripe.CheckoutSessionCreateParams) (*stripe.CheckoutSession, error) {
+	return call(ctx, s.client, "create_checkout", func(ctx context.Context, api *stripe.Client) (*stripe.CheckoutSession, error) {
 		return api.V1CheckoutSessions.Create(ctx, params)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return page(a.ID, made.URL, made.ID, made.ExpiresAt), nil
 }
 
 // sold is a plan that has a price.

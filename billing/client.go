@@ -45,6 +45,7 @@ type ClientConfig struct {
 type Client struct {
 	api      *stripe.Client // nil without a key
 	http     *http.Client
+	base     string // of ClientConfig
 	live     bool
 	requests *prometheus.CounterVec
 	seconds  prometheus.Histogram
@@ -53,6 +54,7 @@ type Client struct {
 // NewClient returns a client. Nothing is sent until the first call.
 func NewClient(c ClientConfig) *Client {
 	out := &Client{
+		base: c.Base,
 		live: strings.Contains(c.Key, "_live_"),
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kgents_stripe_requests_total",

@@ -41,3 +41,31 @@ func Pick(page string, origins []string, asked string) (string, error) {
 
 // UnitPrice is a price of one.
 var UnitPrice = unitPrice
+
+// At gives links a clock.
+func (l *Links) At(now func() time.Time) *Links {
+	l.now = now
+	return l
+}
+
+// Read is what a token is for.
+func (l *Links) Read(token string) (customer, plan, interval string, err error) {
+	o, err := l.read(token)
+	return o.Customer, o.Plan, o.Interval, err
+}
+
+// Sign makes a token with any version.
+func (l *Links) Sign(version int, customer, plan, interval string, expires time.Time) string {
+	return l.sign(offer{version, customer, plan, interval, expires.Unix()})
+}
+
+// CheckoutPage tells whether links lead to an address.
+func (c *Client) CheckoutPage(raw string) bool { return c.checkoutPage(raw) }
+
+// The bounds of opening links.
+const (
+	OpenAtOnce, OwnAtOnce, MaxOpening = openAtOnce, ownAtOnce, maxOpening
+)
+
+// Enter is what opening a link of a customer's does first.
+func (s *Service) Enter(customer string) (leave func(), err error) { return s.openings.enter(customer) }

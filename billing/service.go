@@ -24,6 +24,7 @@ type Config struct {
 	Customers Customers
 	ReturnURL string   // BILLING_RETURN_URL; empty = a request has to name an address
 	Origins   []string // CORS_ORIGINS, to which a request may ask to come back as well
+	Links     *Links   // nil = no link is good
 	Log       *slog.Logger
 }
 
@@ -34,6 +35,8 @@ type Service struct {
 	customers Customers
 	prices    prices
 	returns   returns
+	links     *Links
+	openings  *openings
 	log       *slog.Logger
 }
 
@@ -42,6 +45,7 @@ func New(c Config) *Service {
 	return &Service{
 		client: c.Client, catalog: c.Catalog, customers: c.Customers, log: c.Log,
 		prices: prices{client: c.Client}, returns: newReturns(c.ReturnURL, c.Origins),
+		links: c.Links, openings: newOpenings(),
 	}
 }
 

@@ -33,6 +33,8 @@ type Answer struct {
 	Reason   Reason       `json:"reason" doc:"Why"`
 	Stale    bool         `json:"stale" doc:"Whether the meter or the stream couldn't be asked for a while, so that used may be too low"`
 	Upgrade  []Option     `json:"upgrade,omitempty" doc:"Plans that would allow it, smallest first; only where it is refused"`
+
+	Subscribed bool `json:"-"` // has a subscription, so that another plan is a change of it
 }
 
 // Option is a plan that would allow what was refused.
@@ -42,7 +44,7 @@ type Option struct {
 	Limit    kgents.Limit `json:"limit" doc:"What it allows"`
 	Over     kgents.Over  `json:"over,omitempty" doc:"What happens past that"`
 	Prices   []Price      `json:"prices" doc:"What it costs, one an interval"`
-	Checkout string       `json:"checkout,omitempty" doc:"Where the customer can buy it, if there is such a page"`
+	Checkout string       `json:"checkout,omitempty" doc:"Where the customer can buy it, if there is such a page: a link for a browser, that needs no key and ends after a day. A path is one of this API's address"`
 }
 
 // Price is what an Option costs.
@@ -126,16 +128,19 @@ func (a Answer) Refusal() *kgents.Error {
 		err.Extra["resets_at"] = a.ResetsAt
 	}
 	if len(upgrade) > 0 {
-		err.Extra["checkout"] = checkout(a.Customer, upgrade[0])
+		err.Extra["checkout"] = checkout(a, upgrade[0])
 	}
 	return err
 }
 
-// checkout is how the smallest plan that would allow it is bought.
-func checkout(customer string, o Option) map[string]any {
+// checkout is how the smallest plan that would allow it is bought, or changed to.
+func checkout(a Answer, o Option) map[string]any {
 	out := map[string]any{
 		"method": "POST", "path": "/v1/billing/checkout",
-		"body": map[string]any{"customer": customer, "plan": o.Plan},
+		"body": map[string]any{"customer": a.Customer, "plan": o.Plan},
+	}
+	if a.Subscribed {
+		out["path"] = "/v1/billing/change"
 	}
 	if o.Checkout != "" {
 		out["url"] = o.Checkout

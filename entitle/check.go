@@ -54,7 +54,7 @@ func (e *Engine) check(customer, feature string, more int64, existing *int64, ta
 	if !ok {
 		return a, held, kgents.Errorf(kgents.CodeNotFound, "there is no customer %.80q", customer)
 	}
-	a = Answer{Customer: account.ID, Plan: account.Plan.ID, Feature: f.ID}
+	a = Answer{Customer: account.ID, Plan: account.Plan.ID, Feature: f.ID, Subscribed: account.Subscribed}
 	quota, has := account.Plan.Quotas[f.ID]
 	if f.Metered() {
 		held = e.measure(&a, quota, has, account, more, take)
@@ -70,7 +70,7 @@ func (e *Engine) check(customer, feature string, more int64, existing *int64, ta
 	}
 	e.metrics.refused.Inc()
 	a.Upgrade = options(cat, account.Plan.ID, f.ID, a.Used, more)
-	if e.c.Checkout != nil {
+	if e.c.Checkout != nil && !account.Subscribed {
 		for i := range a.Upgrade {
 			a.Upgrade[i].Checkout = e.c.Checkout(account.ID, a.Upgrade[i].Plan)
 		}

@@ -73,6 +73,7 @@ type Account struct {
 	ID                     string
 	Plan                   kgents.Plan // in force now
 	PeriodStart, PeriodEnd time.Time   // of the subscription; the calendar month in UTC without one
+	Subscribed             bool        // has a subscription, which is changed and not bought again
 }
 
 // Accounts are the customers. They answer from memory.
@@ -105,7 +106,8 @@ type Config struct {
 	// counts asynchronously.
 	Settle time.Duration
 
-	// Checkout returns a page where the customer can buy the plan, or "". It may be nil.
+	// Checkout returns a page where the customer, who has no subscription, can buy the
+	// plan, or "". It must ask nobody. It may be nil.
 	Checkout func(customer, plan string) string
 
 	// Crossed is told when the meter has counted a percent of a limit that is in

@@ -21,3 +21,13 @@ func NewTestEngine(t *testing.T) (*Engine, time.Time) {
 	e.now = func() time.Time { return now }
 	return e, now
 }
+
+// Subscribe gives a customer of a test engine's a subscription.
+func (e *Engine) Subscribe(customer string) {
+	p := e.c.Accounts.(*people)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	a := p.of[customer]
+	a.Subscribed = true
+	p.of[customer] = a
+}

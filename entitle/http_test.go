@@ -2,6 +2,7 @@ package entitle_test
 
 import (
 	"encoding/json"
+	"errors"
 	"io"
 	"log/slog"
 	"net/http"
@@ -128,5 +129,25 @@ func TestRequire(t *testing.T) {
 	}
 	if err := e.Require("acme", "towns", 1, nil); err != nil {
 		t.Errorf("the first: %v", err)
+	}
+}
+
+// Who has a subscription changes it: there is no page to buy another at.
+func TestRequireOfASubscriber(t *testing.T) {
+	e, _ := entitle.NewTestEngine(t)
+	e.Subscribe("acme")
+	one := int64(1)
+	var refused *kgents.Error
+	if err := e.Require("acme", "towns", 1, &one); !errors.As(err, &refused) {
+		t.Fatalf("the error is %v", err)
+	}
+	want := map[string]any{"method": "POST", "path": "/v1/billing/change", "body": map[string]any{"customer": "acme", "plan": "pro"}}
+	if diff := cmp.Diff(want, refused.Extra["checkout"]); diff != "" {
+		t.Error(diff)
+	}
+	for _, o := range refused.Extra["upgrade"].([]entitle.Option) {
+		if o.Checkout != "" {
+			t.Errorf("%s can be bought at %s", o.Plan, o.Checkout)
+		}
 	}
 }

@@ -159,5 +159,10 @@ func (v *v1) refused(status int, body []byte) error {
 	if json.Unmarshal(body, r) != nil || r.Detail == "" {
 		r.Detail = fmt.Sprintf("%s answers %d %s", v.URL, status, http.StatusText(status))
 	}
+	for i, u := range r.Upgrade {
+		if strings.HasPrefix(u.Checkout, "/") {
+			r.Upgrade[i].Checkout = v.URL + u.Checkout
+		}
+	}
 	return r
 }
