@@ -36,10 +36,11 @@ type openings struct {
 	own  [openSlots]*rate.Limiter
 	seed maphash.Seed
 	busy chan struct{}
+	now  func() time.Time
 }
 
 func newOpenings() *openings {
-	o := &openings{all: rate.NewLimiter(rate.Every(openEvery), openAtOnce), seed: maphash.MakeSeed(), busy: make(chan struct{}, maxOpening)}
+	o := &openings{all: rate.NewLimiter(rate.Every(openEvery), openAtOnce), seed: maphash.MakeSeed(), busy: make(chan struct{}, maxOpening), now: time.Now}
 	for i := range o.own {
 		o.own[i] = rate.NewLimiter(rate.Every(ownEvery), ownAtOnce)
 	}
@@ -49,7 +50,7 @@ func newOpenings() *openings {
 // enter lets one in, who calls leave.
 func (o *openings) enter(customer string) (leave func(), err error) {
 	for _, l := range []*rate.Limiter{o.own[maphash.String(o.seed, customer)%openSlots], o.all} {
-		if !l.Allow() {
+		if !l.AllowN(o.now(), 1) {
 			wait := time.Duration(float64(time.Second) / float64(l.Limit()))
 			return nil, &kgents.Error{Code: kgents.CodeRateLimited, RetryAfter: wait, Message: "links to checkout are opened too often: wait as Retry-After says"}
 		}

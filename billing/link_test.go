@@ -313,6 +313,7 @@ func TestLinksLeadToStripe(t *testing.T) {
 // is over is answered before Stripe hears of it.
 func TestLinksAreBounded(t *testing.T) {
 	b := newBed(t)
+	b.Freeze(func() time.Time { return b.now })
 	token := tokenOf(t, b.links.Link("acme", "pro"))
 	for n := range billing.OwnAtOnce + 1 {
 		resp := b.open(t, http.MethodGet, token)
@@ -327,11 +328,16 @@ func TestLinksAreBounded(t *testing.T) {
 	if n := len(b.sent("POST", "/v1/checkout/sessions")); n != billing.OwnAtOnce {
 		t.Errorf("Stripe was asked %d times", n)
 	}
+	b.now = b.now.Add(5 * time.Second)
+	if resp := b.open(t, http.MethodGet, token); resp.StatusCode != http.StatusSeeOther {
+		t.Errorf("5 s later it is answered %d", resp.StatusCode)
+	}
 	if resp := b.open(t, http.MethodGet, "bad"); resp.StatusCode != http.StatusNotFound {
 		t.Errorf("a bad token is answered %d", resp.StatusCode)
 	}
 
 	b = newBed(t)
+	b.Freeze(func() time.Time { return b.now })
 	var leave []func()
 	codes := map[kgents.Code]int{}
 	for n := range 200 {
@@ -341,7 +347,7 @@ func TestLinksAreBounded(t *testing.T) {
 			leave = append(leave, l)
 		}
 	}
-	if len(leave) != billing.MaxOpening || codes[kgents.CodeUnavailable] < 1 || codes[kgents.CodeRateLimited] < 200-billing.OpenAtOnce-20 {
+	if len(leave) != billing.MaxOpening || codes[kgents.CodeUnavailable] != billing.OpenAtOnce-billing.MaxOpening || codes[kgents.CodeRateLimited] != 200-billing.OpenAtOnce {
 		t.Errorf("%d were let in, of the rest %v", len(leave), codes)
 	}
 	for _, l := range leave {
