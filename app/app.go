@@ -40,6 +40,7 @@ import (
 	"github.com/kgents/kgents/consume"
 	"github.com/kgents/kgents/consume/deadletter"
 	"github.com/kgents/kgents/customer"
+	"github.com/kgents/kgents/customer/follow"
 	"github.com/kgents/kgents/entitle"
 	"github.com/kgents/kgents/meter"
 	"github.com/kgents/kgents/meter/local"
@@ -86,12 +87,13 @@ type App struct {
 	meterKey   string
 	meterWeb   http.Handler // of the meter role
 	publisher  *publish.Publisher
-	spool      *spool.Spool    // nil without one
-	identities *fallback.Store // nil without Redis
-	redis      *redis.Store    // which identities closes; nil without Redis
-	plans      *plan.Book      // nil in the meter role
-	customers  *customer.Store // nil in the meter role
-	entitle    *entitle.Engine // nil without an edge
+	spool      *spool.Spool     // nil without one
+	identities *fallback.Store  // nil without Redis
+	redis      *redis.Store     // which identities closes; nil without Redis
+	plans      *plan.Book       // nil in the meter role
+	customers  *customer.Store  // nil in the meter role
+	follower   *follow.Follower // of the roles with a sink
+	entitle    *entitle.Engine  // nil without an edge
 	rates      *entitle.Limiter
 	towns      *host.Host // nil without an edge
 	edge       *receive.Edge

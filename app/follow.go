@@ -14,6 +14,7 @@ func (a *App) startFollow(context.Context) error {
 	f := follow.New(follow.Config{
 		Open: a.openFollow, Accounts: a.customers, Log: a.log, Registerer: a.reg,
 	})
+	a.follower = f
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {

@@ -38,6 +38,11 @@ type saas struct {
 	OpenMeter openMeterHealth `json:"openmeter"`
 	Redis     redisHealth     `json:"redis"`
 	Backlog   *backlogHealth  `json:"backlog,omitempty"`
+
+	// What plans rest on, where the role has it.
+	Customers     *partHealth `json:"customers,omitempty"`
+	Subscriptions *partHealth `json:"subscriptions,omitempty"`
+	Entitlements  *partHealth `json:"entitlements,omitempty"`
 }
 
 type natsHealth struct {
@@ -105,6 +110,7 @@ func (w *watch) saas(now time.Time) saas {
 	case w.app.meterWeb != nil:
 		s.OpenMeter = openMeterHealth{Status: "healthy", Embedded: true}
 	}
+	s.Customers, s.Subscriptions, s.Entitlements = w.app.customersHealth(now), w.app.subscriptionsHealth(now), w.app.entitlementsHealth(now)
 	s.Status = worst(s.statuses()...)
 	return s
 }
@@ -194,6 +200,11 @@ func (s saas) statuses() []string {
 	if s.Backlog != nil && s.Backlog.OldestAge > lateAfter.Seconds() {
 		out = append(out, healthDegraded)
 	}
+	for _, part := range []*partHealth{s.Customers, s.Subscriptions, s.Entitlements} {
+		if part != nil && part.Status == healthDegraded {
+			out = append(out, healthDegraded) // events are taken all the same
+		}
+	}
 	return out
 }
 
@@ -222,6 +233,14 @@ func (w *watch) health(now time.Time) health {
 		}
 		h.Components = append(h.Components, component{"backlog", state,
 			fmt.Sprintf("%d messages, the oldest %.0f s old", b.Messages, b.OldestAge)})
+	}
+	for _, part := range []struct {
+		name string
+		*partHealth
+	}{{"customers", s.Customers}, {"subscriptions", s.Subscriptions}, {"entitlements", s.Entitlements}} {
+		if part.partHealth != nil {
+			h.Components = append(h.Components, component{part.name, part.Status, part.Detail})
+		}
 	}
 	return h
 }

@@ -83,7 +83,7 @@ var olderRoutes = []described{
 		},
 	},
 	{method: http.MethodGet, path: "/health", id: "health", tag: "Health", summary: "Overall health, a line a component", open: true, gives: jsonType, answers: map[string]string{"503": "error"}},
-	{method: http.MethodGet, path: "/health/saas", id: "health-saas", tag: "Health", summary: "The pipeline: NATS, the meter, Redis, the backlog", open: true, gives: jsonType},
+	{method: http.MethodGet, path: "/health/saas", id: "health-saas", tag: "Health", summary: "The pipeline: NATS, the meter, Redis, the backlog, and what plans rest on", open: true, gives: jsonType},
 	{method: http.MethodGet, path: "/livez", id: "livez", tag: "Health", summary: "Kubernetes' liveness", open: true, gives: textType},
 	{method: http.MethodGet, path: "/readyz", id: "readyz", tag: "Health", summary: "Kubernetes' readiness", open: true, gives: jsonType, answers: map[string]string{"503": "not ready"}},
 	{method: http.MethodGet, path: "/metrics", id: "metrics", tag: "Health", summary: "Prometheus metrics", open: true, gives: "text/plain; version=0.0.4"},

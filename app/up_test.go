@@ -55,7 +55,7 @@ func TestUp(t *testing.T) {
 			if err := json.Unmarshal([]byte(a.body), &got); err != nil {
 				t.Fatal(err)
 			}
-			return strings.Contains(a.body, `"0 messages`)
+			return strings.Contains(a.body, `"0 messages`) && !strings.Contains(a.body, `"starting"`)
 		})
 		delete(got.(map[string]any), "version") // of the build
 		want := map[string]any{
@@ -65,6 +65,9 @@ func TestUp(t *testing.T) {
 				map[string]any{"name": "openmeter", "status": "healthy"},
 				map[string]any{"name": "redis", "status": "disabled", "detail": "identities are kept in memory"},
 				map[string]any{"name": "backlog", "status": "ok", "detail": "0 messages, the oldest 0 s old"},
+				map[string]any{"name": "customers", "status": "healthy"},
+				map[string]any{"name": "subscriptions", "status": "healthy"},
+				map[string]any{"name": "entitlements", "status": "healthy"},
 			},
 		}
 		if d := cmp.Diff(want, got); d != "" {
@@ -86,6 +89,7 @@ func TestUp(t *testing.T) {
 			"openmeter": map[string]any{"status": "healthy", "embedded": true, "last_taken": taken},
 			"redis":     map[string]any{"status": "disabled", "detail": "identities are kept in memory"},
 			"backlog":   map[string]any{"messages": 0.0, "oldest_age_seconds": 0.0},
+			"customers": map[string]any{"status": "healthy"}, "subscriptions": map[string]any{"status": "healthy"}, "entitlements": map[string]any{"status": "healthy"},
 		}
 		if d := cmp.Diff(want, got); d != "" {
 			t.Errorf("(-want +got):\n%s", d)

@@ -194,6 +194,10 @@ func (e *Engine) Close() {
 	e.done.Wait()
 }
 
+// Away tells what an answer can't rest on now: the stream, which isn't read, or the meter,
+// which can't be asked.
+func (e *Engine) Away() (stream, meter bool) { return !e.live.Load(), e.failing.Load() }
+
 // Changed says that something about a customer may be different: its plan or its
 // period. It is for Accounts that can tell; answers are by the new plan at once without
 // it, and alerts within a minute.

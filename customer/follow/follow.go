@@ -107,6 +107,8 @@ type Follower struct {
 	Config
 	metrics *metrics
 	source  atomic.Pointer[source]
+	oldest  atomic.Int64 // nanoseconds
+	failing atomic.Bool  // the stream can't be read
 }
 
 // source is where the messages come from at the moment.
@@ -118,6 +120,12 @@ type source struct {
 // New returns a Follower that is not running yet.
 func New(c Config) *Follower {
 	return &Follower{Config: c, metrics: newMetrics(c.Registerer)}
+}
+
+// Status is the age of the oldest message that no sink has brought to the customers, as it
+// was some seconds ago, and whether this one can read the stream.
+func (f *Follower) Status() (oldest time.Duration, reads bool) {
+	return time.Duration(f.oldest.Load()), !f.failing.Load()
 }
 
 // Run follows until ctx is cancelled, and then returns to the stream at once what was not
@@ -133,6 +141,7 @@ func (f *Follower) Run(ctx context.Context) {
 				f.Log.Info("reading what Stripe tells from the stream again")
 			}
 			failing = false
+			f.failing.Store(false)
 		})
 		if ctx.Err() != nil {
 			return
@@ -141,6 +150,7 @@ func (f *Follower) Run(ctx context.Context) {
 			f.Log.Warn("can't read what Stripe tells from the stream, trying until it is back", "error", err)
 		}
 		failing = true
+		f.failing.Store(true)
 		select {
 		case <-ctx.Done():
 		case <-time.After(reopen):

@@ -69,6 +69,7 @@ func (f *Follower) watchLag(ctx context.Context) {
 			if s := f.source.Load(); s != nil {
 				if age, err := s.lag(ctx, now); err == nil {
 					f.metrics.oldest.Set(age.Seconds())
+					f.oldest.Store(int64(age))
 				}
 			}
 		}
