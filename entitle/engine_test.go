@@ -1,12 +1,15 @@
 package entitle
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kgents/kgents"
 	"github.com/kgents/kgents/stream"
@@ -393,4 +396,69 @@ func TestCatalogChanges(t *testing.T) {
 	b.says(e, "acme", 50)
 	b.publish(b.js, tokens("acme", 7))
 	b.says(e, "acme", 57)
+}
+
+// message is one as the server delivers it.
+type message struct {
+	jetstream.Msg
+	stream, consumer uint64
+}
+
+func (m message) Metadata() (*jetstream.MsgMetadata, error) {
+	return &jetstream.MsgMetadata{Sequence: jetstream.SequencePair{Stream: m.stream, Consumer: m.consumer}, Timestamp: time.Now()}, nil
+}
+func (m message) Headers() nats.Header { return encode(tokens("acme", 1)).Header }
+func (m message) Data() []byte         { return encode(tokens("acme", 1)).Data }
+
+// What the stream hasn't any more, as after a disk has failed, holds nothing up. What the
+// server has left out is asked for again.
+func TestGaps(t *testing.T) {
+	e := newEngine(Config{Accounts: newPeople(), Catalog: newPeople().Catalog, Log: quiet, Registerer: prometheus.NewRegistry()})
+	e.learnt.Store(&learnt{})
+	for _, step := range []struct {
+		stream, consumer uint64
+		err              error
+		at               uint64
+	}{
+		{1, 1, nil, 1}, {4, 2, nil, 4}, {5, 3, nil, 5}, {7, 5, errGap, 5},
+	} {
+		if err := e.read(message{stream: step.stream, consumer: step.consumer}); !errors.Is(err, step.err) || e.at.Load() != step.at {
+			t.Errorf("message %d is read with %v, up to %d", step.stream, err, e.at.Load())
+		}
+	}
+	e.delivered = 0 // by another consumer, which begins behind 5
+	if err := e.read(message{stream: 8, consumer: 1}); err != nil || e.at.Load() != 8 {
+		t.Errorf("what is left is read with %v, up to %d", err, e.at.Load())
+	}
+}
+
+// Customers who are deleted take no memory, also when nobody asks about them.
+func TestDeletedCustomerIsForgotten(t *testing.T) {
+	b := newBed(t)
+	b.people.put("acme", "pro")
+	b.sink()
+	e := b.engine(nil)
+	known := func() bool {
+		e.mu.RLock()
+		defer e.mu.RUnlock()
+		return e.customers["acme"] != nil
+	}
+	b.says(e, "acme", 0)
+	b.eventually("nothing is to be asked about it", func() bool {
+		e.mu.RLock()
+		defer e.mu.RUnlock()
+		e.activeMu.Lock()
+		defer e.activeMu.Unlock()
+		for _, c := range e.active {
+			c.mu.Lock()
+			c.seen = time.Time{}
+			c.mu.Unlock()
+		}
+		return !e.customers["acme"].queued.Load()
+	})
+	b.people.mu.Lock()
+	delete(b.people.of, "acme")
+	b.people.mu.Unlock()
+	e.Changed("acme")
+	b.eventually("it is forgotten", func() bool { return !known() })
 }

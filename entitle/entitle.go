@@ -141,11 +141,12 @@ type Engine struct {
 	// can't be asked.
 	live, failing atomic.Bool
 
-	epoch   atomic.Uint64 // how often the tail began anew; 0 before the first time
-	at      atomic.Uint64 // the tail has read everything up to this message
-	reading atomic.Uint64 // the message that it is at, or at
-	placed  bool          // at means something; the tail's own
-	scan    scanner       // the tail's own
+	epoch     atomic.Uint64 // how often the tail began anew; 0 before the first time
+	at        atomic.Uint64 // the tail has read everything up to this message
+	reading   atomic.Uint64 // the message that it is at, or at
+	placed    bool          // at means something; the tail's own
+	delivered uint64        // by the tail's consumer; the tail's own
+	scan      scanner       // the tail's own
 
 	learning sync.Mutex
 	learnt   atomic.Pointer[learnt]
@@ -203,6 +204,12 @@ func (e *Engine) Away() (stream, meter bool) { return !e.live.Load(), e.failing.
 // it, and alerts within a minute.
 func (e *Engine) Changed(customer string) {
 	if _, ok := e.c.Accounts.Account(customer); !ok {
+		e.mu.RLock()
+		c := e.customers[customer]
+		e.mu.RUnlock()
+		if c != nil {
+			e.touch(c) // who is then let go
+		}
 		return
 	}
 	c := e.customer(customer)

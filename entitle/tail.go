@@ -93,6 +93,7 @@ func (e *Engine) followOnce(ctx context.Context, alive func()) error {
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", e.c.Stream.Name, err)
 	}
+	e.delivered = 0
 	defer func() { // as a courtesy: the server forgets it by itself
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
@@ -218,12 +219,13 @@ func (e *Engine) read(msg jetstream.Msg) error {
 	if err != nil {
 		return err
 	}
-	seq := meta.Sequence.Stream
+	seq, before := meta.Sequence.Stream, e.delivered
+	e.delivered = meta.Sequence.Consumer
 	switch at := e.at.Load(); {
 	case seq <= at:
 		return nil // seen already
-	case seq != at+1:
-		return errGap
+	case seq != at+1 && meta.Sequence.Consumer != before+1:
+		return errGap // else the stream hasn't got it any more
 	}
 	e.reading.Store(seq)
 	body, err := stream.Body(msg.Headers(), msg.Data())
