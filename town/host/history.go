@@ -72,8 +72,16 @@ func (l *history) add(ctx context.Context, id string, events []town.Event) error
 	msg := &nats.Msg{Subject: l.c.TownSubject(id), Data: encoder.EncodeAll(body, nil), Header: nats.Header{
 		nats.MsgIdHdr: {events[0].ID + "-" + events[len(events)-1].ID},
 	}}
-	_, err = l.js.PublishMsg(ctx, msg)
-	return err
+	if _, err = l.js.PublishMsg(ctx, msg); err != nil {
+		return l.failed(err)
+	}
+	return nil
+}
+
+// failed has the stream looked for again: it may have been lost, or restored.
+func (l *history) failed(err error) error {
+	l.opened.Store(nil)
+	return unavailable(fmt.Errorf("stream %s: %w", l.c.TownName(), err))
 }
 
 // forget removes a town's events.
@@ -131,7 +139,7 @@ func (r *reader) read(ctx context.Context, s jetstream.Stream, from uint64) ([]t
 		return nil, 0, nil
 	}
 	if err != nil {
-		return nil, 0, unavailable(fmt.Errorf("stream %s: %w", r.log.c.TownName(), err))
+		return nil, 0, r.log.failed(err)
 	}
 	var events []town.Event
 	if err := decode(msg.Data, &events); err != nil || len(events) == 0 {
@@ -147,7 +155,7 @@ func (r *reader) seek(ctx context.Context, s jetstream.Stream) (uint64, error) {
 	defer cancel()
 	info, err := s.Info(c)
 	if err != nil {
-		return 0, unavailable(fmt.Errorf("stream %s: %w", r.log.c.TownName(), err))
+		return 0, r.log.failed(err)
 	}
 	low, high := max(1, info.State.FirstSeq), info.State.LastSeq+1
 	if r.after == 0 {
@@ -180,7 +188,7 @@ func (l *history) follow(ctx context.Context, f func(id string)) error {
 		DeliverPolicy: jetstream.DeliverNewPolicy, HeadersOnly: true, InactiveThreshold: time.Minute,
 	})
 	if err != nil {
-		return err
+		return l.failed(err)
 	}
 	prefix := l.c.TownSubject("")
 	consuming, err := consumer.Consume(func(msg jetstream.Msg) { f(strings.TrimPrefix(msg.Subject(), prefix)) })

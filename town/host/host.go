@@ -137,8 +137,9 @@ type Host struct {
 	tasks sync.WaitGroup
 
 	// crash, in tests, ends a step at a place as the end of the process would.
-	crash func(place string) error
-	beat  time.Duration // heartbeat
+	crash   func(place string) error
+	beat    time.Duration // heartbeat
+	rewatch time.Duration // how often all paces are read again
 }
 
 // New returns a Host that sweeps, and lets towns live, until Close.
@@ -154,6 +155,7 @@ func New(c Config) *Host {
 		orphaned: orphans{since: map[string]time.Time{}},
 		crash:    func(string) error { return nil },
 		beat:     heartbeat,
+		rewatch:  rewatchEvery,
 	}
 	ctx, stop := context.WithCancel(context.Background())
 	h.stop = stop

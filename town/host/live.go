@@ -118,6 +118,9 @@ func (h *Host) paced(ctx context.Context) {
 	}
 }
 
+// rewatchEvery is how often all paces are read again. Tests have less.
+var rewatchEvery = 5 * time.Minute
+
 // paceTick is how exact a pace is.
 const paceTick = 100 * time.Millisecond
 
@@ -148,9 +151,13 @@ func (h *Host) live(ctx context.Context) error {
 	)
 	defer tasks.Wait()
 	defer tick.Stop()
+	again := time.NewTimer(h.rewatch)
+	defer again.Stop()
 	for {
 		select {
 		case <-ctx.Done():
+			return nil
+		case <-again.C: // the bucket may be another by now, as after a restore
 			return nil
 		case entry, ok := <-watch.Updates():
 			if !ok {

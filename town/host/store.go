@@ -104,7 +104,7 @@ func (s *store) get(ctx context.Context, key string, v any) (revision uint64, er
 		return 0, nil
 	}
 	if err != nil {
-		return 0, unavailable(fmt.Errorf("bucket %s: %w", s.c.TownsName(), err))
+		return 0, s.failed(err)
 	}
 	if err := decode(entry.Value(), v); err != nil {
 		return 0, fmt.Errorf("bucket %s: what key %s holds can't be read: %w", s.c.TownsName(), key, err)
@@ -152,6 +152,12 @@ func (s *store) written(err error) error {
 	case errors.Is(err, jetstream.ErrKeyExists), errors.Is(err, jetstream.ErrKeyRevisionMismatch):
 		return errConflict
 	}
+	return s.failed(err)
+}
+
+// failed has the bucket looked for again: it may have been lost, or restored.
+func (s *store) failed(err error) error {
+	s.opened.Store(nil)
 	return unavailable(fmt.Errorf("bucket %s: %w", s.c.TownsName(), err))
 }
 
