@@ -107,8 +107,8 @@ func (p payers) SetStripe(ctx context.Context, id, stripeID string) error {
 	return err
 }
 
-// Accounts are the customers who have a subscription: nobody else gets an invoice with
-// overage on it.
+// Accounts are the periods that customers pay for, or paid for until a short while ago:
+// nothing else gets an invoice with overage on it.
 func (p payers) Accounts() ([]billing.Account, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), customersPatience)
 	defer cancel()
@@ -120,12 +120,8 @@ func (p payers) Accounts() ([]billing.Account, error) {
 	for after := ""; ; {
 		page := p.store.List(after, customer.MaxPage)
 		for _, c := range page {
-			if c.Stripe == "" || !p.own(c) {
-				continue
-			}
-			s := c.Brief(now, cat)
-			if plan, ok := cat.Plan(s.Plan); ok && s.Subscription != "" {
-				out = append(out, billing.Account{ID: c.ID, Stripe: c.Stripe, Plan: plan, PeriodStart: s.PeriodStart, PeriodEnd: s.PeriodEnd})
+			if c.Stripe != "" && p.own(c) && len(c.Subscriptions.Changes) > 0 {
+				out = append(out, billing.Periods(c.ID, c.Stripe, c.Terms(now.Add(-billing.Grace), now, now, cat), cat)...)
 			}
 		}
 		if len(page) < customer.MaxPage {

@@ -36,19 +36,22 @@ func (d debtors) Account(id string, at time.Time) (invoice.Account, error) {
 			return invoice.Account{}, kgents.Errorf(kgents.CodeNotFound, "there is no such customer")
 		}
 	}
-	cat := d.catalog()
-	s := c.Brief(at, cat)
+	cat, now := d.catalog(), time.Now()
+	s := c.Term(at, now, cat)
 	p, _ := cat.Plan(s.Plan)
+	if s.End().Before(now) { // a later price is of a later period
+		c.Subscriptions = c.Subscriptions.AsOf(s.End().Add(-time.Second))
+	}
 	return invoice.Account{
-		ID: c.ID, Plan: p, Price: priceOf(p, c, s), Quantity: s.Quantity,
-		Trial: s.Status == subscription.StatusTrialing, PeriodStart: s.PeriodStart, PeriodEnd: s.PeriodEnd,
+		ID: c.ID, Plan: p, Price: priceOf(p, c, s.Standing), Quantity: s.Quantity,
+		Trial: s.Status == subscription.StatusTrialing, PeriodStart: s.PeriodStart, PeriodEnd: s.PeriodEnd, Parts: invoice.PartsOf(s, cat),
 	}, nil
 }
 
 // priceOf is the price of the plan that the subscription pays: the last that Stripe told
 // of. A plan that the operator gave away has none.
 func priceOf(p kgents.Plan, c customer.Customer, s subscription.Standing) kgents.Price {
-	if s.Subscription == "" || len(p.Prices) == 0 {
+	if !s.Paid() || s.Subscription == "" || len(p.Prices) == 0 {
 		return kgents.Price{}
 	}
 	named := false

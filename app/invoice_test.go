@@ -53,6 +53,22 @@ func TestInvoice(t *testing.T) {
 	if inv.Total != 2*19_000+1 || inv.Plan != "pro" || inv.Currency != "usd" || inv.Complete || inv.Lines[0].Quantity != 2 || inv.Lines[0].Price != 19_000 {
 		t.Errorf("the invoice is %+v", inv)
 	}
+	// What is canceled later was paid then.
+	if err := p.Follow(t.Context(), "cus_1", "acme", subscription.Change{
+		ID: "evt_2", Kind: subscription.Deleted, Type: "customer.subscription.deleted", Created: now.Add(-time.Minute).Unix(), Subscription: "sub_1", Status: "canceled",
+		Price: "price_year", Quantity: 2, PeriodStart: begin.Unix(), PeriodEnd: begin.AddDate(1, 0, 0).Unix(),
+	}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the invoice of now is that of the default plan", func() bool {
+		var inv invoice.Invoice
+		return json.Unmarshal([]byte(p.get("/v1/invoice?customer=acme").body), &inv) == nil && inv.Plan == "free" && inv.Total == 0
+	})
+	var then invoice.Invoice
+	if a := p.get("/v1/invoice?customer=acme&at=" + url.QueryEscape(begin.Add(2*time.Hour).Format(time.RFC3339))); json.Unmarshal([]byte(a.body), &then) != nil ||
+		then.Plan != "pro" || then.Total != 2*19_000 || !then.Complete || !then.To.Equal(now.Add(-time.Minute).Truncate(time.Second)) {
+		t.Errorf("the invoice of then is %s", a.body)
+	}
 	if a := p.get("/v1/usage?customer=acme&by=month,agent&meter=agent_tokens&from=" + url.QueryEscape(begin.Format(time.RFC3339))); !strings.Contains(a.body, `"agent":"scout"`) || !strings.Contains(a.body, "500625") {
 		t.Errorf("usage is %d %s", a.status, a.body)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/kgents/kgents/invoice"
 	"github.com/kgents/kgents/meter"
 	"github.com/kgents/kgents/stream"
+	"github.com/kgents/kgents/subscription"
 )
 
 const (
@@ -48,15 +49,40 @@ const (
 	natsTimeout = 5 * time.Second
 )
 
-// Account is a customer as far as overage is concerned.
+// Account is a customer in one period that is paid for. A customer has one of the running
+// period, and one of each that has ended within Grace: what was used until a
+// cancellation is billed also where nobody has run between the two.
 type Account struct {
 	ID, Stripe             string
-	Plan                   kgents.Plan
-	PeriodStart, PeriodEnd time.Time
+	Plan                   kgents.Plan // the last of the period
+	PeriodStart, PeriodEnd time.Time   // what the price pays for
+
+	// Parts are the times of the period in which it was had, see invoice.Account; none is
+	// all of it.
+	Parts []invoice.Part
+}
+
+// Periods are the accounts of a customer whose terms since Grace ago are these.
+func Periods(id, stripeID string, terms []subscription.Term, cat *kgents.Catalog) []Account {
+	var out []Account
+	for _, t := range terms {
+		if p, ok := cat.Plan(t.Plan); ok && t.Paid() && t.Subscription != "" {
+			out = append(out, Account{ID: id, Stripe: stripeID, Plan: p, PeriodStart: t.PeriodStart, PeriodEnd: t.PeriodEnd, Parts: invoice.PartsOf(t, cat)})
+		}
+	}
+	return out
+}
+
+func (a Account) parts() []invoice.Part {
+	if len(a.Parts) == 0 {
+		return []invoice.Part{{From: a.PeriodStart, To: a.PeriodEnd, Plan: a.Plan}}
+	}
+	return a.Parts
 }
 
 // Accounts is who there is; in memory. An error is that nobody can tell yet.
 type Accounts interface {
+	// Accounts has the periods of a customer in their order.
 	Accounts() ([]Account, error)
 }
 
@@ -216,9 +242,9 @@ func (r *Reporter) run(ctx context.Context, report *Report) error {
 		}
 		return trouble < maxTrouble && ctx.Err() == nil
 	}
-	current := map[string]int64{} // start of the running period by customer and feature
+	current := map[string][]watermark{} // as they should be, by customer and feature
 	for _, m := range r.marks(accounts) {
-		current[m.what()] = m.Start
+		current[m.what()] = append(current[m.what()], m)
 		if !note(r.begin(ctx, kv, m)) {
 			return first
 		}
@@ -248,7 +274,11 @@ func (r *Reporter) bucket(ctx context.Context) (jetstream.KeyValue, error) {
 	return stream.Billing(ctx, r.JetStream, r.Stream)
 }
 
-// marks are the watermarks that there should be now, as they begin.
+// maxMonths bounds the months of one period that end within Grace, or run.
+const maxMonths = 4
+
+// marks are the watermarks that there should be now, as they begin: of each period's
+// months the one that runs and what ended within Grace.
 func (r *Reporter) marks(accounts []Account) []watermark {
 	cat, now := r.Catalog(), r.now()
 	var out []watermark
@@ -256,16 +286,41 @@ func (r *Reporter) marks(accounts []Account) []watermark {
 		if a.Stripe == "" {
 			continue
 		}
-		from, to := kgents.UsagePeriod(a.PeriodStart, a.PeriodEnd, now) // a month also of a year's price
-		m := watermark{Customer: a.ID, Stripe: a.Stripe, Start: minute(from), End: minute(to)}
-		for _, f := range billed(cat, a.Plan) {
-			q := a.Plan.Quotas[f.ID]
-			if m.Feature, m.Limit, m.PerDay = f.ID, q.Limit.N(), q.Per == kgents.PerDay; m.End > m.Start {
-				out = append(out, m)
+		parts := a.parts()
+		first, end := parts[0].From, parts[len(parts)-1].To
+		at := first
+		if late := now.Add(-Grace); at.Before(late) {
+			at = late
+		}
+		for range maxMonths {
+			if at.After(now) || !at.Before(end) {
+				break
 			}
+			from, to := kgents.UsagePeriod(a.PeriodStart, a.PeriodEnd, at) // a month also of a year's price
+			for _, f := range billed(cat, a.Plan) {
+				if m, ok := mark(a, f, invoice.Spans(parts, f, from, to)); ok {
+					out = append(out, m)
+				}
+			}
+			at = to
 		}
 	}
 	return out
+}
+
+// mark is the watermark of a month.
+func mark(a Account, f kgents.Feature, spans []invoice.Span) (watermark, bool) {
+	m := watermark{Customer: a.ID, Stripe: a.Stripe, Feature: f.ID}
+	for i, s := range spans {
+		p := span{minute(s.From), minute(s.To), s.Quota.Limit.N(), s.Quota.Per == kgents.PerDay}
+		if i == 0 {
+			m.Start = p.From
+		}
+		if m.End, m.Limit, m.PerDay = p.To, p.Limit, p.PerDay; len(spans) > 1 {
+			m.Spans = append(m.Spans, p)
+		}
+	}
+	return m, m.End > m.Start
 }
 
 func minute(t time.Time) int64 { return t.Unix() / 60 * 60 }
@@ -281,8 +336,8 @@ func (r *Reporter) begin(ctx context.Context, kv jetstream.KeyValue, m watermark
 		s = &slot{kv: kv}
 	} else {
 		next := s.watermark
-		next.End, next.Limit, next.PerDay = m.End, m.Limit, m.PerDay
-		if m = next; m == s.watermark { // Pending is the same pointer
+		next.End, next.Limit, next.PerDay, next.Spans = m.End, m.Limit, m.PerDay, m.Spans
+		if m = next; m.same(s.watermark) {
 			return nil
 		}
 	}
@@ -310,7 +365,7 @@ func keys(ctx context.Context, kv jetstream.KeyValue) ([]string, error) {
 }
 
 // settle brings one watermark to what the meter has.
-func (r *Reporter) settle(ctx context.Context, kv jetstream.KeyValue, key string, current map[string]int64, report *Report) error {
+func (r *Reporter) settle(ctx context.Context, kv jetstream.KeyValue, key string, current map[string][]watermark, report *Report) error {
 	s, err := read(ctx, kv, key)
 	if err != nil || s == nil {
 		return err
@@ -371,11 +426,7 @@ func (r *Reporter) settle(ctx context.Context, kv jetstream.KeyValue, key string
 // over is what the meter has past the limit in the period, in whole units, measured as
 // the preview of the invoice measures it.
 func (r *Reporter) over(ctx context.Context, f kgents.Feature, m watermark) (int64, error) {
-	q := kgents.Quota{Limit: kgents.AtMost(m.Limit), Per: kgents.PerPeriod}
-	if m.PerDay {
-		q.Per = kgents.PerDay
-	}
-	measured, err := invoice.Measure(ctx, r.Meter, m.Customer, f, q, m.start(), m.end())
+	measured, err := invoice.MeasureSpans(ctx, r.Meter, m.Customer, f, m.spans())
 	switch {
 	case err != nil:
 		return 0, fmt.Errorf("%w: %w", errMeter, err)

@@ -5,10 +5,14 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/kgents/kgents"
+	"github.com/kgents/kgents/invoice"
 )
 
 // prefix is of the keys of watermarks in the bucket.
@@ -23,11 +27,46 @@ type watermark struct {
 	End      int64  `json:"end"`
 	Limit    int64  `json:"limit"` // of the plan that was in force last
 	PerDay   bool   `json:"per_day,omitempty"`
+	Spans    []span `json:"spans,omitempty"` // where the limit changed, or the plan had gaps; at most invoice.MaxParts with a limit
 
 	// Reported is what Stripe has for certain. Pending is what it may have: it is
 	// written before it is sent, and sent until Stripe has it.
 	Reported int64   `json:"reported"`
 	Pending  *intent `json:"pending,omitempty"`
+}
+
+// span is a part of a period under one limit, Unix seconds.
+type span struct {
+	From   int64 `json:"from"`
+	To     int64 `json:"to"`
+	Limit  int64 `json:"limit"`
+	PerDay bool  `json:"per_day,omitempty"`
+}
+
+// spans are what is measured: those up to the end.
+func (m watermark) spans() []invoice.Span {
+	spans := m.Spans
+	if len(spans) == 0 {
+		spans = []span{{m.Start, m.End, m.Limit, m.PerDay}}
+	}
+	var out []invoice.Span
+	for _, s := range spans {
+		q := kgents.Quota{Limit: kgents.AtMost(s.Limit), Per: kgents.PerPeriod}
+		if s.PerDay {
+			q.Per = kgents.PerDay
+		}
+		if to := min(s.To, m.End); s.From < to {
+			out = append(out, invoice.Span{From: time.Unix(s.From, 0), To: time.Unix(to, 0), Quota: q})
+		}
+	}
+	return out
+}
+
+// same tells whether both are the same, with the same intent.
+func (m watermark) same(o watermark) bool {
+	spans := slices.Equal(m.Spans, o.Spans)
+	return spans && m.Customer == o.Customer && m.Stripe == o.Stripe && m.Feature == o.Feature && m.Start == o.Start && m.End == o.End &&
+		m.Limit == o.Limit && m.PerDay == o.PerDay && m.Reported == o.Reported && m.Pending == o.Pending
 }
 
 // intent is one meter event. It never changes but for Since, and that only when Stripe
@@ -46,17 +85,22 @@ func (m watermark) key() string {
 // what is the customer and the feature.
 func (m watermark) what() string { return m.Customer + "." + m.Feature }
 
-// ends is when the period ends, which is earlier than it was to when the subscription
-// has ended, or another has taken its place.
-func (m watermark) ends(current map[string]int64, now time.Time) int64 {
-	start, running := current[m.what()]
-	switch {
-	case running && start == m.Start:
-		return m.End
-	case running && start > m.Start:
-		return min(m.End, start)
+// ends is when the period ends, given those that there should be. One that isn't among
+// them ends where the next begins, or now; one that lies in another, since an event that
+// came late has moved the periods, takes no more.
+func (m watermark) ends(current map[string][]watermark, now time.Time) int64 {
+	end := max(m.Start, min(m.End, minute(now)))
+	for _, o := range current[m.what()] {
+		switch {
+		case o.Start == m.Start:
+			return m.End // begin has set it
+		case o.Start < m.Start && m.Start < o.End:
+			return m.Start
+		case m.Start < o.Start:
+			end = min(end, o.Start)
+		}
 	}
-	return max(m.Start, min(m.End, minute(now)))
+	return end
 }
 
 func (m watermark) start() time.Time { return time.Unix(m.Start, 0).UTC() }

@@ -88,6 +88,31 @@ func (c Customer) Brief(now time.Time, cat *kgents.Catalog) subscription.Standin
 	return c.override(c.Subscriptions.Brief(now, cat), cat)
 }
 
+// Terms are those of the subscriptions, see subscription.State.Terms. A plan that the
+// operator has set stands over all of them, since nobody knows since when it was set.
+func (c Customer) Terms(from, until, now time.Time, cat *kgents.Catalog) []subscription.Term {
+	terms := c.Subscriptions.Terms(from, until, now, cat)
+	for i := range terms {
+		terms[i] = c.overrideTerm(terms[i], cat)
+	}
+	return terms
+}
+
+// Term is the one that has a time in it, likewise.
+func (c Customer) Term(at, now time.Time, cat *kgents.Catalog) subscription.Term {
+	return c.overrideTerm(c.Subscriptions.Term(at, now, cat), cat)
+}
+
+func (c Customer) overrideTerm(t subscription.Term, cat *kgents.Catalog) subscription.Term {
+	if _, ok := cat.Plan(c.Override); ok {
+		t.Plan = c.Override
+		for i := range t.Parts {
+			t.Parts[i].Plan = c.Override
+		}
+	}
+	return t
+}
+
 func (c Customer) override(s subscription.Standing, cat *kgents.Catalog) subscription.Standing {
 	if _, ok := cat.Plan(c.Override); ok {
 		s.Plan = c.Override

@@ -37,6 +37,18 @@ type Account struct {
 	// What the price pays for: a month or a year. The calendar month in UTC without a
 	// subscription.
 	PeriodStart, PeriodEnd time.Time
+
+	// Parts are the times of the period in which it was had, with the plan of each, Plan
+	// last. None is all of the period.
+	Parts []Part
+}
+
+// parts are the parts, which are one at least.
+func (a Account) parts() []Part {
+	if len(a.Parts) == 0 {
+		return []Part{{a.PeriodStart, a.PeriodEnd, a.Plan}}
+	}
+	return a.Parts
 }
 
 // PriceOf is the price of p that pays for a period from start to end, for who doesn't
@@ -56,8 +68,8 @@ func PriceOf(p kgents.Plan, start, end time.Time) kgents.Price {
 
 // Accounts are the customers.
 type Accounts interface {
-	// Account returns the customer as it stands, or stood, at a time: the period has
-	// that time in it. The error is an *kgents.Error: CodeNotFound for a customer that
+	// Account returns the customer as it stands, or stood, in the period that has a time
+	// in it; what happened after that period doesn't count. The error is an *kgents.Error: CodeNotFound for a customer that
 	// doesn't exist, CodeUnavailable while customers aren't known.
 	Account(id string, at time.Time) (Account, error)
 }
@@ -138,32 +150,30 @@ func (s *Service) Preview(ctx context.Context, customer string, at time.Time) (*
 		return nil, err
 	}
 	catalog := s.c.Catalog()
+	parts := a.parts()
+	end := parts[len(parts)-1].To.UTC()
 	inv := &Invoice{
 		Customer: a.ID, Plan: a.Plan.ID, Currency: catalog.Currency, Trial: a.Trial,
-		From: a.PeriodStart.UTC(), To: a.PeriodEnd.UTC(), Complete: !a.PeriodEnd.After(now),
+		From: parts[0].From.UTC(), To: end, Complete: !end.After(now),
 		Notes: []string{noteTax, noteProration},
 	}
 	inv.CountedTo = nextMinute(now)
 	if inv.To.Before(inv.CountedTo) {
 		inv.CountedTo = inv.To
 	}
-	inv.add(planLine(a))
+	inv.add(planLine(a, inv.From, inv.To))
 	for _, f := range catalog.Features {
 		q, has := a.Plan.Quotas[f.ID]
 		if !has || !f.Metered() {
 			continue
 		}
 		for from := inv.From; from.Before(inv.CountedTo); {
-			begin, end := kgents.UsagePeriod(inv.From, inv.To, from)
-			until := end
-			if inv.CountedTo.Before(until) {
-				until = inv.CountedTo
-			}
-			m, err := Measure(ctx, s.c.Meter, a.ID, f, q, begin, until)
+			begin, end := kgents.UsagePeriod(a.PeriodStart, a.PeriodEnd, from)
+			m, err := MeasureSpans(ctx, s.c.Meter, a.ID, f, Spans(parts, f, begin, sooner(end, inv.CountedTo)))
 			if err != nil {
 				return nil, err
 			}
-			inv.add(usageLines(f, q, m, begin, end)...)
+			inv.add(usageLines(f, q, m, later(begin, inv.From), sooner(end, inv.To))...)
 			from = end
 		}
 	}
@@ -184,9 +194,9 @@ func (inv *Invoice) add(lines ...Line) {
 	}
 }
 
-func planLine(a Account) Line {
+func planLine(a Account, from, to time.Time) Line {
 	l := Line{
-		Kind: KindPlan, Text: a.Plan.Name, From: a.PeriodStart.UTC(), To: a.PeriodEnd.UTC(),
+		Kind: KindPlan, Text: a.Plan.Name, From: from, To: to,
 		Quantity: max(1, a.Quantity), Unit: "seat", Price: a.Price.Amount, Per: 1,
 	}
 	if a.Price.Interval != "" {

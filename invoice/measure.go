@@ -9,6 +9,7 @@ import (
 
 	"github.com/kgents/kgents"
 	"github.com/kgents/kgents/meter"
+	"github.com/kgents/kgents/subscription"
 )
 
 // Measured is what a customer used of a metered feature in a time.
@@ -56,6 +57,92 @@ func Measure(ctx context.Context, m Querier, customer string, f kgents.Feature, 
 	}
 	// A correction of a sum, which is negative, may leave less in a day than in its begin.
 	return Measured{max(0, sum.Used), max(0, sum.Over)}, nil
+}
+
+// Part is a time under one plan.
+type Part struct {
+	From, To time.Time
+	Plan     kgents.Plan
+}
+
+// PartsOf are the parts of a term, with their plans.
+func PartsOf(t subscription.Term, cat *kgents.Catalog) []Part {
+	var out []Part
+	for _, p := range t.Parts {
+		plan, _ := cat.Plan(p.Plan)
+		out = append(out, Part{From: p.From, To: p.To, Plan: plan})
+	}
+	return out
+}
+
+// MaxParts is how many parts of a period are judged by themselves. What lies before them
+// is counted, and nothing of it is past a limit.
+const MaxParts = 16
+
+// Span is a time under one quota.
+type Span struct {
+	From, To time.Time
+	Quota    kgents.Quota // one that isn't billed has no limit here
+}
+
+// Spans are the parts of a period, under the quotas of f, as far as they lie in a time
+// from a moment to another.
+func Spans(parts []Part, f kgents.Feature, from, to time.Time) []Span {
+	var out []Span
+	for _, p := range parts {
+		s := Span{From: later(p.From, from), To: sooner(p.To, to), Quota: p.Plan.Quotas[f.ID]}
+		if s.Quota.Over != kgents.OverBill {
+			s.Quota.Limit = kgents.NoLimit()
+		}
+		if !s.From.Before(s.To) {
+			continue
+		}
+		if n := len(out); n > 0 && out[n-1].To.Equal(s.From) && out[n-1].Quota.Limit == s.Quota.Limit && out[n-1].Quota.Per == s.Quota.Per {
+			out[n-1].To, out[n-1].Quota = s.To, s.Quota
+			continue
+		}
+		out = append(out, s)
+	}
+	for i := range max(0, len(out)-MaxParts) {
+		out[i].Quota.Limit = kgents.NoLimit()
+	}
+	return out
+}
+
+// MeasureSpans is Measure for a period in which the plan changed. What was past a limit
+// when the plan changed stays past it, and from then on the new limit counts for all of
+// the period: after 12 of 10, a change to 20, and 25, there are 5 past it; with 15, 2.
+// So what was reported as it grew is what is asked for in the end. Of a quota per day
+// each day is held against the limit of its time.
+func MeasureSpans(ctx context.Context, m Querier, customer string, f kgents.Feature, spans []Span) (Measured, error) {
+	var sum Measured
+	for _, s := range spans {
+		got, err := Measure(ctx, m, customer, f, s.Quota, s.From, s.To)
+		if err != nil {
+			return Measured{}, err
+		}
+		sum.Used = plus(sum.Used, got.Used)
+		if s.Quota.Per == kgents.PerDay {
+			sum.Over = plus(sum.Over, got.Over)
+		} else {
+			sum.Over = max(sum.Over, past(s.Quota, sum.Used))
+		}
+	}
+	return sum, nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return b
+	}
+	return a
+}
+
+func sooner(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
 }
 
 // past is what of used is past the limit.
