@@ -36,6 +36,10 @@ const (
 	MaxName      = 200     // bytes of a customer's or a key's name
 	MaxPage      = 500     // customers or keys in one answer
 
+	// keysPerHour is how many keys a customer's keys make of a replica, past MaxKeys at
+	// once. A revoked key's name stays in the bucket, so that no restore brings it back.
+	keysPerHour = 60
+
 	// maxValueBytes bounds a customer with the state of its subscriptions.
 	maxValueBytes = 256 << 10
 )

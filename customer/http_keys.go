@@ -112,6 +112,9 @@ func (s *Store) registerKeys(a *api.API) {
 	api.Handle(a, route(http.MethodPost, all, "create-key", "Make an API key", "The answer has the whole key, which is kept nowhere and can't be shown again. A customer has 100 keys at most (409).", http.StatusCreated),
 		func(ctx context.Context, caller kgents.Principal, in *struct{ Body NewKey }) (*keyOut, error) {
 			customer, err := whose(caller, in.Body.Customer, in.Body.Operator)
+			if err == nil {
+				err = s.often.Allow(caller)
+			}
 			if err != nil {
 				return nil, err
 			}

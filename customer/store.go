@@ -10,6 +10,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kgents/kgents"
+	"github.com/kgents/kgents/api"
 )
 
 // Store is the customers and keys, as one replica sees them.
@@ -28,6 +29,7 @@ type Store struct {
 	synced     atomic.Bool   // the watch is complete and of the present connection
 	reconnects atomic.Uint64 // of the connection when the watch began
 	kv         atomic.Pointer[jetstream.KeyValue]
+	often      api.Often // keys that a customer makes
 	restarts   prometheus.Counter
 	ignored    prometheus.Counter
 }
@@ -35,7 +37,7 @@ type Store struct {
 // Open returns a store that fills itself in the background, and at once, whether NATS
 // answers or not. Close it.
 func Open(c Config) *Store {
-	s := &Store{config: c, now: time.Now, mem: newMemory(), ready: make(chan struct{})}
+	s := &Store{config: c, now: time.Now, mem: newMemory(), ready: make(chan struct{}), often: api.Often{PerHour: keysPerHour, AtOnce: MaxKeys}}
 	s.register(c.Registerer)
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel

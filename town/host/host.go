@@ -33,6 +33,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kgents/kgents"
+	"github.com/kgents/kgents/api"
 	"github.com/kgents/kgents/entitle"
 	"github.com/kgents/kgents/stream"
 	"github.com/kgents/kgents/town"
@@ -42,6 +43,10 @@ const (
 	// MaxTowns is how many towns one customer may have, whatever the plan says: the
 	// list of them is one value. Past it a new one is refused.
 	MaxTowns = 1_000
+
+	// townsPerHour is how many towns a customer's keys found at a replica, past MaxTowns at
+	// once: a deleted town's names stay in the bucket.
+	townsPerHour = 60
 
 	// MaxPhases is the longest step that may be asked for at once.
 	MaxPhases = 100
@@ -132,6 +137,7 @@ type Host struct {
 	metrics  *metrics
 	streams  *streams
 	orphaned orphans
+	often    api.Often // towns that a customer founds
 
 	stop  context.CancelFunc
 	tasks sync.WaitGroup
@@ -153,6 +159,7 @@ func New(c Config) *Host {
 		metrics:  newMetrics(c.Registerer),
 		streams:  newStreams(),
 		orphaned: orphans{since: map[string]time.Time{}},
+		often:    api.Often{PerHour: townsPerHour, AtOnce: MaxTowns},
 		crash:    func(string) error { return nil },
 		beat:     heartbeat,
 		rewatch:  rewatchEvery,

@@ -99,6 +99,9 @@ func (h *Host) Register(a *api.API) {
 		if err != nil {
 			return nil, err
 		}
+		if err := h.often.Allow(caller); err != nil {
+			return nil, err
+		}
 		b := in.Body
 		var seed uint64
 		if b.Seed != "" {
