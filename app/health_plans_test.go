@@ -49,8 +49,10 @@ func TestHealthOfPlans(t *testing.T) {
 	})
 	defer engine.Close()
 	follower := follow.New(follow.Config{
-		Open: func(context.Context) (jetstream.Stream, jetstream.Consumer, error) { return nil, nil, errors.New("away") },
-		Log:  quiet, Registerer: prometheus.NewRegistry(),
+		Open: func(context.Context) (jetstream.Stream, jetstream.Consumer, error) {
+			return nil, nil, errors.New("away")
+		},
+		Log: quiet, Registerer: prometheus.NewRegistry(),
 	})
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})

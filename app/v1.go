@@ -2,8 +2,10 @@ package app
 
 import (
 	"net/http"
+	"strings"
 
 	"github.com/kgents/kgents/api"
+	"github.com/kgents/kgents/receive"
 	"github.com/kgents/kgents/telemetry"
 )
 
@@ -15,10 +17,30 @@ func (a *App) serveV1(mux *http.ServeMux) error {
 	if a.edge == nil { // sinks and meters have no public routes
 		return nil
 	}
-	web := api.New(mux, telemetry.ReadBuild().Version, a.guard)
+	web := api.New(mux, telemetry.ReadBuild().Version, func(route string, next http.Handler) http.Handler {
+		return a.guard(route, a.acquaint(next))
+	})
 	for _, r := range a.v1 {
 		r.Register(web)
 	}
 	describe(web)
 	return web.Serve()
+}
+
+// acquaint has the replica know a customer whom an operator's request names, also one
+// that another replica has made a moment ago: who gets a 201 from one replica must not
+// get a 404 from the next.
+func (a *App) acquaint(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if receive.Caller(r.Context()).Operator() {
+			id := r.URL.Query().Get("customer")
+			if rest, ok := strings.CutPrefix(r.URL.Path, "/v1/customers/"); ok {
+				id, _, _ = strings.Cut(rest, "/")
+			}
+			if id != "" {
+				a.customers.Known(r.Context(), id)
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
 }

@@ -69,6 +69,9 @@ func met(err error) bool {
 // read returns an entry that may have been moved, from the bucket itself.
 func (s *Store) read(ctx context.Context, kv jetstream.KeyValue, id string) (d document, revision uint64, err error) {
 	e, err := kv.Get(ctx, kindCustomer+"."+id)
+	if errors.Is(err, jetstream.ErrKeyNotFound) && s.Known(ctx, id) { // a server that doesn't lead may be behind
+		e, err = kv.Get(ctx, kindCustomer+"."+id)
+	}
 	if errors.Is(err, jetstream.ErrKeyNotFound) { // deleted ones too
 		return d, 0, errNoCustomer
 	}
