@@ -294,10 +294,10 @@ func (r usageRow) groupText() string {
 }
 
 // printable keeps what a sender put into an event from moving the cursor of who
-// looks at it.
+// looks at it, and from turning the direction of a line around.
 func printable(text string) string {
 	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) {
+		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
 			return unicode.ReplacementChar
 		}
 		return r

@@ -121,6 +121,9 @@ func (h *Host) paced(ctx context.Context) {
 // rewatchEvery is how often all paces are read again. Tests have less.
 var rewatchEvery = 5 * time.Minute
 
+// lookAgain is the longest until a town is looked at again that could not live.
+const lookAgain = 15 * time.Second
+
 // paceTick is how exact a pace is.
 const paceTick = 100 * time.Millisecond
 
@@ -219,7 +222,7 @@ func (h *Host) turn(ctx context.Context, id string, t turn) time.Time {
 	case stands, code == kgents.CodeNotFound:
 		return now.Add(time.Second)
 	case err != nil: // told by the metrics and the edge; the next look is soon enough
-		return now.Add(t.Every)
+		return now.Add(min(t.Every, lookAgain))
 	}
 	return next
 }

@@ -163,6 +163,21 @@ func TestOutboxOfADeletedCustomer(t *testing.T) {
 	}
 }
 
+// A town with a slow pace doesn't lose its turn to a moment in which nobody knows whose it
+// is, as after a start.
+func TestSlowTownAfterAStart(t *testing.T) {
+	born := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	b := newBed(t, nil)
+	p := &people{since: map[string]time.Time{"acme": born}}
+	h := b.hostOf(p)
+	made := b.found(h, "acme", Wish{Citizens: 3})
+	p.set("acme", time.Time{}, true)
+	at := turn{pace: pace{"acme", MaxPace}, written: time.Now()}
+	if wait := time.Until(h.turn(t.Context(), made.ID, at)); wait > lookAgain {
+		t.Errorf("it is looked at again after %s", wait)
+	}
+}
+
 // A stream that is open ends when its key is good no more.
 func TestStreamOfARevokedKey(t *testing.T) {
 	b := newBed(t, nil)
