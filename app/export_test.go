@@ -33,3 +33,6 @@ func (a *App) Follow(ctx context.Context, stripe, ref string, changes ...subscri
 
 // DemoTowns lets the towns of the demo's customers live until ctx ends.
 func (a *App) DemoTowns(ctx context.Context) { a.demoTowns(ctx) }
+
+// Subscribed tells whether a customer who stands so is refused a link to checkout.
+func Subscribed(s subscription.Standing) bool { return subscribed(s) }

@@ -8,10 +8,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/kgents/kgents/app"
 	"github.com/kgents/kgents/billing"
 	"github.com/kgents/kgents/billing/stripetest"
 	"github.com/kgents/kgents/config"
 	"github.com/kgents/kgents/plan"
+	"github.com/kgents/kgents/subscription"
 )
 
 // A customer on Free whose second town is refused follows the link of the refusal, with
@@ -115,5 +117,24 @@ func TestNoCheckoutLink(t *testing.T) {
 				t.Errorf("refused with %s", refused)
 			}
 		})
+	}
+}
+
+// Only a subscription that has begun and has not ended is in the way of buying one.
+func TestSubscribed(t *testing.T) {
+	t.Parallel()
+	got := map[string]bool{}
+	for _, status := range append(subscription.Statuses(), "a newer word") {
+		got[status] = app.Subscribed(subscription.Standing{Status: status, Subscription: "sub_1"})
+	}
+	want := map[string]bool{
+		"none": false, "incomplete": false, "incomplete_expired": false, "canceled": false,
+		"trialing": true, "active": true, "past_due": true, "unpaid": true, "paused": true, "a newer word": true,
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	if app.Subscribed(subscription.Standing{Status: "active"}) {
+		t.Error("a status without a subscription is in the way")
 	}
 }

@@ -2,9 +2,11 @@ package billing_test
 
 import (
 	"encoding/base64"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -200,8 +202,12 @@ func TestLinkEveryByte(t *testing.T) {
 		if _, _, _, err := b.links.Read(token[:i] + token[i+1:]); err == nil {
 			t.Errorf("byte %d may be missing", i)
 		}
-		if _, _, _, err := b.links.Read(token[:i] + "A" + token[i:]); err == nil {
-			t.Errorf("before byte %d there may be another", i)
+	}
+	for i := range len(token) + 1 {
+		for v := range 256 {
+			if _, _, _, err := b.links.Read(token[:i] + string([]byte{byte(v)}) + token[i:]); err == nil {
+				t.Errorf("before byte %d there may be %#x", i, v)
+			}
 		}
 	}
 }
@@ -371,5 +377,37 @@ func TestLinkAfterAKeptFailure(t *testing.T) {
 	first, second := b.open(t, http.MethodGet, token), b.open(t, http.MethodGet, token)
 	if first.StatusCode != http.StatusSeeOther || first.Header.Get("Location") != second.Header.Get("Location") || len(b.stripe.Objects("sessions")) != 1 {
 		t.Errorf("%d %v, then %d %v", first.StatusCode, first.Header, second.StatusCode, second.Header)
+	}
+}
+
+// What stands in for Stripe sends browsers to itself, and to nowhere else.
+func TestLinkOfAStandIn(t *testing.T) {
+	b := newBed(t)
+	var instead atomic.Value // of the beginning of Stripe's page
+	standIn := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		rec := httptest.NewRecorder()
+		b.stripe.ServeHTTP(rec, r)
+		for name, values := range rec.Header() {
+			w.Header()[name] = values
+		}
+		w.Header().Del("Content-Length")
+		w.WriteHeader(rec.Code)
+		_, _ = w.Write([]byte(strings.ReplaceAll(rec.Body.String(), "https://checkout.stripe.com/", instead.Load().(string))))
+	}))
+	t.Cleanup(standIn.Close)
+	b.Service = billing.New(billing.Config{
+		Client: newClient(t, stripetest.Key, standIn.URL), Catalog: func() *kgents.Catalog { return b.catalog }, Customers: b.customers,
+		ReturnURL: "https://app.example.com/billing", Links: b.links, Log: slog.New(slog.DiscardHandler),
+	})
+	token := tokenOf(t, b.links.Link("acme", "pro"))
+	for page, want := range map[string]int{
+		standIn.URL + "/": http.StatusSeeOther, "https://checkout.stripe.com/": http.StatusSeeOther,
+		"https://example.com/": http.StatusInternalServerError, "javascript:": http.StatusInternalServerError,
+	} {
+		instead.Store(page)
+		resp := b.open(t, http.MethodGet, token)
+		if to := resp.Header.Get("Location"); resp.StatusCode != want || (want == http.StatusSeeOther) != (to != "") || to != "" && !strings.HasPrefix(to, page) {
+			t.Errorf("%s: answered %d %v, want %d", page, resp.StatusCode, resp.Header, want)
+		}
 	}
 }
