@@ -80,7 +80,9 @@ func (l *history) add(ctx context.Context, id string, events []town.Event) error
 
 // failed has the stream looked for again: it may have been lost, or restored.
 func (l *history) failed(err error) error {
-	l.opened.Store(nil)
+	if lost(err) {
+		l.opened.Store(nil)
+	}
 	return unavailable(fmt.Errorf("stream %s: %w", l.c.TownName(), err))
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/klauspost/compress/zstd"
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/kgents/kgents"
@@ -157,7 +158,9 @@ func (s *store) written(err error) error {
 
 // failed has the bucket looked for again: it may have been lost, or restored.
 func (s *store) failed(err error) error {
-	s.opened.Store(nil)
+	if lost(err) {
+		s.opened.Store(nil)
+	}
 	return unavailable(fmt.Errorf("bucket %s: %w", s.c.TownsName(), err))
 }
 
@@ -182,6 +185,17 @@ func change[T any](ctx context.Context, s *store, key string, f func(*T) (bool, 
 		}
 	}
 	return kgents.Unavailable(time.Second, "others change the same at this moment: try again", errConflict)
+}
+
+// lost tells whether err says that nobody serves the stream, rather than that it took too
+// long: looking for it costs the servers more than a read.
+func lost(err error) bool {
+	for _, gone := range []error{jetstream.ErrStreamNotFound, jetstream.ErrBucketNotFound, jetstream.ErrNoStreamResponse, nats.ErrNoResponders} {
+		if errors.Is(err, gone) {
+			return true
+		}
+	}
+	return false
 }
 
 func encode(v any) ([]byte, error) {
