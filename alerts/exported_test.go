@@ -127,6 +127,7 @@ func roles(t *testing.T) map[string]*dto.MetricFamily {
 	url, ca := natsWithTLS(t)
 	meterRole := start(t, config.RoleMeter, nil)
 	env := map[string]string{
+		"STRIPE_API_KEY": "rk_test_alerts", "STRIPE_API_BASE": "http://127.0.0.1:1", // who reports overage; nobody owes any
 		"NATS_SERVERS": url, "NATS_TLS_CA": ca, "OPENMETER_BASE_URL": meterRole.URL(),
 		"REDIS_URL": redistest.Start(t).URL(), "SPOOL_DIR": t.TempDir(), "NATS_STREAM_MAX_BYTES": "100MiB",
 	}

@@ -379,7 +379,56 @@ func plansTaken(replica string) string { return "kgents_plans_last_reload_succes
 
 func unapplied(replica string) string { return "kgents_billing_oldest_unapplied_seconds" + replica }
 
+func overageStuck(replica string) string { return "kgents_overage_stuck" + replica }
+
+func overageReported(replica string) string {
+	return "kgents_overage_last_success_timestamp_seconds" + replica
+}
+
+func usageAlerts(state, replica string) string { return "kgents_usage_alerts_" + state + replica }
+
+func usageDelivered(replica string) string {
+	return "kgents_usage_alert_deliveries_total" + with(replica, `result="delivered"`)
+}
+
 var otherDrills = []drill{
+	{
+		name: "one run of two replicas", alert: "OverageStuck", sev: "critical", labels: of("sink"),
+		input: map[string]string{
+			overageStuck(sinkA): hold(0, 20) + hold(2, 10) + hold(0, 70),
+			overageStuck(sinkB): hold(0, 30) + hold(2, 10) + hold(0, 60), // the other's turn
+		},
+		silent: "10m30s", fires: "11m", over: "35m",
+		summary:  "2 report(s) of overage can only be settled by a person",
+		describe: "2 report(s) of overage may be at Stripe or not, and are not sent again, so that nobody is billed twice. What the customer uses past the limit from now on is not reported either. Stripe finalizes the invoice an hour after the period.",
+	},
+	{
+		name: "the last was an hour ago, and its sink is gone", alert: "OverageNotReported", sev: "warning", labels: of("sink"), step: 5 * time.Minute,
+		input: map[string]string{
+			overageReported(sinkA): ramp(0, 300, 13) + gone(17),
+			overageReported(sinkB): hold(0, 27) + hold(8100, 3),
+		},
+		silent: "2h5m", fires: "2h10m", over: "2h15m",
+		summary:  "Overage was last reported 1h 10m 0s ago",
+		describe: "No run has reported all overage to Stripe for 1h 10m 0s; there is one every five minutes. It waits in the meter, and is reported later, but what comes after an invoice is finalized is on no invoice: an hour after a period, by default.",
+	},
+	{
+		name: "a receiver that is away", alert: "UsageAlertsNotDelivered", sev: "warning", labels: of("sink"),
+		input: map[string]string{
+			usageAlerts("pending", sinkA): hold(0, 20) + hold(3, 130) + hold(0, 30), usageAlerts("pending", sinkB): hold(0, 20) + hold(3, 130) + hold(0, 30),
+			usageDelivered(sinkA): hold(5, 150) + hold(8, 30), usageDelivered(sinkB): hold(0, 180),
+		},
+		silent: "39m30s", fires: "40m", over: "1h16m",
+		summary:  "3 usage alert(s) wait, and none is delivered",
+		describe: "For 30 minutes no usage alert has reached USAGE_ALERT_URL, and 3 wait. You are not told which customers near their limits, and whom to sell more to. What they use is counted and billed all the same. Each is tried again for days, and is dead then.",
+	},
+	{
+		name: "one of them", alert: "UsageAlertsDead", sev: "warning", labels: of("sink"),
+		input:  map[string]string{usageAlerts("dead", sinkA): hold(0, 10) + hold(1, 20) + hold(0, 20), usageAlerts("dead", sinkB): hold(0, 11) + hold(1, 19) + hold(0, 20)},
+		silent: "9m30s", fires: "10m", over: "15m30s",
+		summary:  "1 usage alert(s) are dead",
+		describe: "USAGE_ALERT_URL has not taken 1 usage alert(s) in any of their tries, and they are not tried again. They are kept for 90 days, and can be sent again. What the customers use is counted and billed all the same.",
+	},
 	{
 		name: "ten minutes", alert: "SubscriptionsNotApplied", sev: "warning", labels: of("sink"),
 		input:  map[string]string{unapplied(sinkA): hold(0, 10) + ramp(30, 30, 30) + hold(0, 20)},
@@ -455,6 +504,15 @@ var otherDrills = []drill{
 }
 
 var otherMisses = []miss{
+	{name: "nothing is stuck", alert: "OverageStuck", until: "30m", input: map[string]string{overageStuck(sinkA): hold(0, 61)}},
+	{name: "an hour at most", alert: "OverageNotReported", until: "1h10m", input: map[string]string{overageReported(sinkA): hold(0, 1) + hold(600, 140)}},
+	{name: "there was none", alert: "OverageNotReported", until: "3h", step: 10 * time.Minute, input: map[string]string{overageReported(sinkA): hold(0, 19)}},
+	{
+		name: "some wait, others are delivered", alert: "UsageAlertsNotDelivered", until: "1h30m",
+		input: map[string]string{usageAlerts("pending", sinkA): hold(2, 181), usageDelivered(sinkA): cycle(4, 5) + ramp(5, 0.1, 177)},
+	},
+	{name: "none waits", alert: "UsageAlertsNotDelivered", until: "1h30m", input: map[string]string{usageAlerts("pending", sinkA): hold(0, 181), usageDelivered(sinkA): hold(4, 181)}},
+	{name: "it is sent again in four minutes", alert: "UsageAlertsDead", until: "20m", input: map[string]string{usageAlerts("dead", sinkA): hold(0, 10) + hold(1, 8) + hold(0, 23)}},
 	{
 		name: "a minute behind", alert: "SubscriptionsNotApplied", until: "30m",
 		input: map[string]string{unapplied(sinkA): hold(60, 61)},

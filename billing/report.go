@@ -201,10 +201,10 @@ func newReporterMetrics(reg prometheus.Registerer) *reporterMetrics {
 			Help: "Watermarks of overage that a run could not settle, by what was in the way: stripe, setup, meter, nats, customers, watermark, or stuck, which needs a person.",
 		}, []string{"reason"}),
 		stuck: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "kgents_overage_stuck", Help: "Intents of overage that this process's last run found and that only a person can settle.",
+			Name: "kgents_overage_stuck", Help: "Intents of overage that this process's run found and that only a person can settle; 0 when another process has run since.",
 		}),
 		surplus: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "kgents_overage_surplus_units", Help: "Units that were reported and that the meter no longer has past the limit, as this process's last run found them; they stay billed.",
+			Name: "kgents_overage_surplus_units", Help: "Units that were reported and that the meter no longer has past the limit, as this process's run found them, 0 when another has run since; they stay billed.",
 		}),
 		success: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "kgents_overage_last_success_timestamp_seconds", Help: "When this process's last run without an error ended, Unix time; 0 before the first. Runs go by turns: take the largest of all replicas.",
@@ -217,6 +217,12 @@ func newReporterMetrics(reg prometheus.Registerer) *reporterMetrics {
 }
 
 func (m *reporterMetrics) failed(reason string) { m.errors.WithLabelValues(reason).Inc() }
+
+// idle is that another process has run since: what it found is what counts.
+func (m *reporterMetrics) idle() {
+	m.stuck.Set(0)
+	m.surplus.Set(0)
+}
 
 func (m *reporterMetrics) ran(r Report, ok bool, now time.Time) {
 	m.stuck.Set(float64(r.Stuck))

@@ -167,6 +167,8 @@ func (r *Reporter) Start() {
 				ctx, cancel := context.WithTimeout(r.stop, max(r.Interval-least, time.Minute))
 				_, _ = r.Run(ctx) // it has told
 				cancel()
+			default:
+				r.metrics.idle()
 			}
 			wait = min(r.Interval, max(least, rest))
 		}

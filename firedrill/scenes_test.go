@@ -28,6 +28,11 @@ var untried = map[string]string{
 	"Watchdog":          "it always fires, and is told to nobody unless a service is named that misses it",
 	"IdempotencyErrors": "a call that fails makes the api do without Redis before it is counted, which is RedisFallback; were it to fire, the promise of admit/fallback would be broken",
 	"ReconcileStale":    "it fires after three hours in which reconciliation, which runs once a minute at most, has failed; promtool's tests hold it",
+
+	"OverageStuck":            "it takes an event of 23 hours ago; the reporter's tests make one stuck, and promtool's tests hold the rule",
+	"OverageNotReported":      "the drill has no Stripe; promtool's tests hold it",
+	"UsageAlertsNotDelivered": "it takes an hour in which a customer's limit is told; promtool's tests hold it",
+	"UsageAlertsDead":         "the tries of an alert go on for days; package notify's tests make one dead, and promtool's tests hold the rule",
 }
 
 func scenes() []scene {

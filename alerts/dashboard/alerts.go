@@ -23,6 +23,8 @@ var anchors = map[string]string{
 	"NATSReplicaMissing":       "nats-replica-missing",
 	"NATSUnreachable":          "nats-unreachable",
 	"OpenMeterFlushErrors":     "openmeter-errors",
+	"OverageNotReported":       "overage-not-reported",
+	"OverageStuck":             "overage-stuck",
 	"PipelineStalled":          "pipeline-stalled",
 	"PlansRefused":             "plans-refused",
 	"ReconcileMissingEvents":   "reconcile-missing-events",
@@ -38,6 +40,8 @@ var anchors = map[string]string{
 	"SubscriptionsNotApplied":  "subscriptions-not-applied",
 	"TargetDown":               "target-down",
 	"UncountedEvents":          "uncounted-events",
+	"UsageAlertsDead":          "usage-alerts-dead",
+	"UsageAlertsNotDelivered":  "usage-alerts-not-delivered",
 	"Watchdog":                 "watchdog",
 }
 

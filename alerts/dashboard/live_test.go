@@ -35,6 +35,9 @@ const patience = 90 * time.Second
 var empty = map[string]string{
 	"Certificate expires in, A": "the embedded server has no TLS",
 	"Age of the last proof, C":  "nobody has made a backup",
+
+	"Overage that is stuck, A": "there is no key of Stripe",
+	"Overage last reported, A": "there is no key of Stripe",
 }
 
 // fires stands in for the rules, so that what asks for alerts has some to find.

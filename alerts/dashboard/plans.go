@@ -19,5 +19,13 @@ func plans() row {
 		graph(12, "Stripe's events by outcome", "What became of webhooks at the customers: most are of no subscription.",
 			"short", q("sum by (outcome) (rate(kgents_billing_events_total{@}[$__rate_interval]))", "{{outcome}}"),
 			q("sum(rate(kgents_billing_apply_errors_total{@}[$__rate_interval]))", "errors")),
+		figure(6, "Overage that is stuck", "Reports of overage that may be at Stripe or not, and that only a person can settle.",
+			"none", q("max(max_over_time(kgents_overage_stuck{@}[15m]))", "stuck")).steps(green, from(1, red)).absent("no key of Stripe").alerts("OverageStuck"),
+		figure(6, "Overage last reported", "How long ago a run reported all overage to Stripe. There is one every five minutes, of one sink.",
+			"s", q("time() - max(max_over_time(kgents_overage_last_success_timestamp_seconds{@}[6h]) > 0)", "ago")).steps(green, from(3600, red)).absent("never").alerts("OverageNotReported"),
+		figure(6, "Usage alerts that wait", "What is to be sent to USAGE_ALERT_URL, and has not been taken yet.",
+			"none", q("max(kgents_usage_alerts_pending{@})", "waiting")).steps(green).absent("unknown").alerts("UsageAlertsNotDelivered"),
+		figure(6, "Usage alerts that are dead", "What USAGE_ALERT_URL has never taken: kgents alerts replay sends it again.",
+			"none", q("max(kgents_usage_alerts_dead{@})", "dead")).steps(green, from(1, red)).absent("unknown").alerts("UsageAlertsDead"),
 	}}
 }
