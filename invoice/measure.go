@@ -103,10 +103,19 @@ func Spans(parts []Part, f kgents.Feature, from, to time.Time) []Span {
 		}
 		out = append(out, s)
 	}
-	for i := range max(0, len(out)-MaxParts) {
-		out[i].Quota.Limit = kgents.NoLimit()
+	old := max(0, len(out)-MaxParts)
+	var kept []Span
+	for i, s := range out {
+		if i < old {
+			s.Quota = kgents.Quota{Limit: kgents.NoLimit(), Per: kgents.PerPeriod}
+			if n := len(kept); n > 0 && kept[n-1].To.Equal(s.From) {
+				kept[n-1].To = s.To
+				continue
+			}
+		}
+		kept = append(kept, s)
 	}
-	return out
+	return kept
 }
 
 // MeasureSpans is Measure for a period in which the plan changed. What was past a limit
