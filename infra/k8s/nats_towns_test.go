@@ -22,7 +22,9 @@ func (allAllowed) Take(string, string, int64) (func(), entitle.Answer, error) {
 	return func() {}, entitle.Answer{Allowed: true}, nil
 }
 
-func (allAllowed) Admit(_ context.Context, events []kgents.Event) (int, error) { return len(events), nil }
+func (allAllowed) Admit(_ context.Context, events []kgents.Event) (int, error) {
+	return len(events), nil
+}
 
 // The towns of customers themselves, with the rights that the api has: everything that
 // they do with NATS, in front and in the background.
