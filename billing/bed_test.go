@@ -55,7 +55,6 @@ type bed struct {
 	prices    map[string]string // Stripe's ids by lookup key
 	links     *billing.Links
 	now       time.Time // of links
-	reg       *prometheus.Registry
 }
 
 func newClient(t *testing.T, key, base string) *billing.Client {

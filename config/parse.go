@@ -22,7 +22,7 @@ func stripePrice(name, lookup string) Variable {
 				return nil
 			}
 			if !stripePriceID.MatchString(s) {
-				return errors.New("is no price of Stripe's: use its id, price_...")
+				return errors.New("is no price of Stripe's: use its id, which begins with price_")
 			}
 			if c.StripePrices == nil {
 				c.StripePrices = map[string]string{}

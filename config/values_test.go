@@ -81,7 +81,7 @@ func TestMistakes(t *testing.T) {
 		place    = "is no place for backups: use the path of a directory, or s3://bucket/prefix"
 		endpoint = "is no server's URL: use https://host or https://host:port, without a user"
 		days     = "is no whole number from 0 to 3650"
-		price    = "is no price of Stripe's: use its id, price_..."
+		price    = "is no price of Stripe's: use its id, which begins with price_"
 		model    = "is no API that is known: use openai or anthropic"
 		budget   = "is no whole number from 0 to 1000000000"
 	)

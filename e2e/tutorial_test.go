@@ -29,7 +29,7 @@ func TestTutorial(t *testing.T) {
 	home := t.TempDir()
 	s := &student{t: t, dir: t.TempDir(), data: filepath.Join(home, ".local/share/kgents")}
 	bin := filepath.Join(home, "bin")
-	if err := os.MkdirAll(bin, 0o700); err == nil {
+	if err = os.MkdirAll(bin, 0o700); err == nil {
 		err = os.Symlink(binary, filepath.Join(bin, "kgents"))
 	}
 	if err != nil {

@@ -159,11 +159,7 @@ func (s *Server) Requests() []Request {
 func (s *Server) Objects(kind string) []Object {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var out []Object
-	for _, o := range s.objects[kind] {
-		out = append(out, o)
-	}
-	return out
+	return slices.Clone(s.objects[kind])
 }
 
 // Add keeps an object of a kind, with an id if it has none.
