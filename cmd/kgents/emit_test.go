@@ -40,7 +40,8 @@ func TestEmitScenarioFlags(t *testing.T) {
 		"--scenario dunning --count 3":                  "--count doesn't go with --scenario",
 		"--scenario dunning --over 24h":                 "--over doesn't go with --scenario",
 		"--scenario dunning --customer a --customers 2": "--customer is one",
-		"--customer a":     "--customer goes with --scenario",
+		"--customer a":     "--customer and --plan go with --scenario",
+		"--plan studio":    "--customer and --plan go with --scenario",
 		"--scenario fraud": "choose from trial, trial-to-paid",
 	} {
 		cmd := newRoot()
