@@ -210,6 +210,10 @@ func newReporterMetrics(reg prometheus.Registerer) *reporterMetrics {
 			Name: "kgents_overage_last_success_timestamp_seconds", Help: "When this process's last run without an error ended, Unix time; 0 before the first. Runs go by turns: take the largest of all replicas.",
 		}),
 	}
+	// A series that is born with its first error has no increase until the second.
+	for _, reason := range []string{"stripe", "setup", "meter", "nats", "customers", "watermark", "stuck"} {
+		m.errors.WithLabelValues(reason)
+	}
 	if reg != nil {
 		reg.MustRegister(m.units, m.errors, m.stuck, m.surplus, m.success)
 	}
