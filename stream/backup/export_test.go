@@ -1,9 +1,12 @@
 package backup
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"testing"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // SaveSegments is Save with segments of another size.
@@ -44,4 +47,11 @@ func CopyForged(t *testing.T, from Source, m Manifest) string {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// Missed are the subjects that a reading up to after has not come to, in the order in
+// which they are added.
+func Missed(ctx context.Context, s jetstream.Stream, copied map[string]struct{}, after uint64) (subjects []string, err error) {
+	err = missed(ctx, s, copied, after, func(m message) error { subjects = append(subjects, m.subject); return nil })
+	return subjects, err
 }

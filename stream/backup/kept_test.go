@@ -97,6 +97,29 @@ func town(t *testing.T, js jetstream.JetStream, n int, towns ...string) jetstrea
 	return s
 }
 
+// What was written behind the last that was read, over a value that was not read either,
+// is added, in the stream's order.
+func TestMissedKeys(t *testing.T) {
+	js, _ := streamtest.Start(t)
+	kv := beside(t, js, "b", 1, "read", "1", "hot", "1", "hotter", "1")
+	for _, key := range []string{"hotter", "hot", "read"} { // behind what was read
+		if _, err := kv.Put(t.Context(), key, []byte("2")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	s, err := js.Stream(t.Context(), "KV_b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := backup.Missed(t.Context(), s, map[string]struct{}{"$KV.b.read": {}}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"$KV.b.hotter", "$KV.b.hot"}, got); d != "" {
+		t.Error(d)
+	}
+}
+
 // Customers, keys, what was reported, towns and their history come back with the
 // stream; what was deleted stays deleted, and a value that was written while the backup
 // was made is in it.

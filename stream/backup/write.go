@@ -2,6 +2,7 @@ package backup
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -136,8 +138,21 @@ func (p part) copy(ctx context.Context, js jetstream.JetStream, w *writer, step 
 		// it is copied, too, until nothing is left.
 		state.LastSeq = math.MaxUint64
 	}
-	if err := read(ctx, s, state, func(msg message) error { step(); return w.add(msg) }); err != nil {
+	copied := map[string]struct{}{} // subjects, of a bucket
+	add := func(msg message) error {
+		step()
+		if p.kind == Bucket {
+			copied[msg.subject] = struct{}{}
+		}
+		return w.add(msg)
+	}
+	if err := read(ctx, s, state, add); err != nil {
 		return err
+	}
+	if p.kind == Bucket {
+		if err := missed(ctx, s, copied, out.Last, add); err != nil {
+			return err
+		}
 	}
 	if err := w.finish(); err != nil {
 		return err
@@ -199,6 +214,40 @@ func (m *Manifest) store(dir string) error {
 	}
 	*m, err = ReadManifest(dir) // with its checksum
 	return err
+}
+
+// missed adds the keys that were there and that the reading did not come to: one that is
+// written all the while has its new value behind the last that was read, and the server's
+// word that there is no more may fall between the two. After is the last sequence that
+// was read.
+func missed(ctx context.Context, s jetstream.Stream, copied map[string]struct{}, after uint64, add func(message) error) error {
+	info, err := s.Info(ctx, jetstream.WithSubjectFilter(">"))
+	if err != nil {
+		return err
+	}
+	var found []message
+	for subject := range info.State.Subjects {
+		if _, ok := copied[subject]; ok {
+			continue
+		}
+		msg, err := s.GetLastMsgForSubject(ctx, subject)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue // gone for its age since
+		}
+		if err != nil {
+			return err
+		}
+		if msg.Sequence > after {
+			found = append(found, message{sequence: msg.Sequence, at: msg.Time.UTC(), subject: msg.Subject, header: msg.Header, data: msg.Data})
+		}
+	}
+	slices.SortFunc(found, func(a, b message) int { return cmp.Compare(a.sequence, b.sequence) })
+	for _, msg := range found {
+		if err := add(msg); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 const (
