@@ -193,27 +193,6 @@ func (s *Sink) observe(e stream.Envelope, now time.Time) {
 	}
 }
 
-// keepAlive tells the server every stream.Heartbeat that the messages are being
-// worked on, until stop is called or ctx ends.
-func keepAlive(ctx context.Context, batch []delivery) (stop func()) {
-	ctx, stop = context.WithCancel(ctx)
-	go func() {
-		tick := time.NewTicker(stream.Heartbeat)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				for _, d := range batch {
-					_ = d.InProgress() // the next one comes soon enough
-				}
-			}
-		}
-	}()
-	return stop
-}
-
 func jitter(d time.Duration) time.Duration { return d/2 + rand.N(d/2) }
 
 // join makes one array of the messages' arrays, without decoding them. The error

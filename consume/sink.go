@@ -135,7 +135,7 @@ func (s *Sink) work(ctx context.Context, messages <-chan Message) {
 	var flying sync.WaitGroup
 	slots := make(chan struct{}, flights)
 	s.collect(messages, func(batch []delivery) {
-		stop := keepAlive(ctx, batch)
+		stop := stream.KeepAlive(ctx, batch)
 		slots <- struct{}{}
 		flying.Go(func() {
 			defer func() { <-slots }()
@@ -283,7 +283,7 @@ func (s *Sink) collect(in <-chan Message, flush func([]delivery)) {
 			d := open(msg)
 			if bytes+len(d.body) > flushBytes {
 				// It is in no batch yet, and those before it may be held up for long.
-				stop := keepAlive(context.Background(), []delivery{d})
+				stop := stream.KeepAlive(context.Background(), []delivery{d})
 				send()
 				stop()
 			}

@@ -313,7 +313,7 @@ func TestWaits(t *testing.T) {
 			return nil
 		}}
 		m := batch("1")
-		stop := keepAlive(t.Context(), opened(m))
+		stop := stream.KeepAlive(t.Context(), opened(m))
 		newSink(f, &graveyard{}).flush(t.Context(), opened(m))
 		stop()
 		if first := at[1] - at[0]; first < 42*time.Second {

@@ -256,7 +256,7 @@ func (f *Follower) take(ctx context.Context, messages []jetstream.Msg) {
 	if len(open) == 0 {
 		return
 	}
-	stop := keepAlive(ctx, open)
+	stop := stream.KeepAlive(ctx, open)
 	var (
 		writing sync.WaitGroup
 		slots   = make(chan struct{}, writers)
@@ -319,25 +319,4 @@ func (f *Follower) settle(m jetstream.Msg, failed error) {
 		wait = min(longestWait, firstWait<<min(10, max(1, meta.NumDelivered)-1))
 	}
 	_ = m.NakWithDelay(wait/2 + rand.N(wait/2))
-}
-
-// keepAlive tells the server every stream.Heartbeat that the messages are being worked
-// on, until stop is called or ctx ends.
-func keepAlive(ctx context.Context, messages []jetstream.Msg) (stop func()) {
-	ctx, stop = context.WithCancel(ctx)
-	go func() {
-		tick := time.NewTicker(stream.Heartbeat)
-		defer tick.Stop()
-		for {
-			select {
-			case <-ctx.Done():
-				return
-			case <-tick.C:
-				for _, m := range messages {
-					_ = m.InProgress() // the next one comes soon enough
-				}
-			}
-		}
-	}()
-	return stop
 }
