@@ -32,6 +32,9 @@ type Sources struct {
 
 	// StateDir is where the shell keeps its notes, history and audit, of the user alone.
 	StateDir string
+
+	// Shell is the shell that runs this session; nil without one.
+	Shell *Shell
 }
 
 // For is the API with the headers by which the program's audit names this step.
