@@ -76,3 +76,15 @@ func (s Style) Hue(n int, text string) string { return s.paint(hues[n%len(hues)]
 
 // Plain is the style without colour.
 func Plain() Style { return Style{} }
+
+// Printable keeps what others have written from moving the cursor of who looks at it,
+// and from turning the direction of a line around: control characters, line and
+// paragraph separators, and bytes that are no UTF-8 become U+FFFD.
+func Printable(text string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.In(r, unicode.Bidi_Control, unicode.Zl, unicode.Zp) {
+			return unicode.ReplacementChar
+		}
+		return r
+	}, text)
+}

@@ -17,40 +17,56 @@ type Args struct {
 	now    time.Time
 }
 
-// common are the clauses that every aspect understands, seen to by Run.
-var common = []Param{
+// narrowing are the clauses of whatever gives a table.
+var narrowing = []Param{
 	{Key: "where", Line: "only rows whose column is, contains or compares so: plan=free, name~acme, used>100", Kind: Text},
 	{Key: "sort", Line: "rows by this column; -column the other way round", Kind: Word},
 	{Key: "columns", Line: "only these columns, separated by commas", Kind: Word},
 	{Key: "first", Line: "only so many rows", Kind: Number, Min: 1, Max: MaxRows},
+}
+
+// lawful is the clause of what may be looked at again.
+var lawful = []Param{
+	{Key: "law_check", Line: "run it again, piped from and into the identity, and say whether the laws hold", Kind: Flag},
+}
+
+// always are the clauses that every aspect understands.
+var always = []Param{
 	{Key: "minimal_output", Line: "only the essential: no notes, no next steps", Kind: Flag},
-	{Key: "law_check", Line: "run it a second time, piped from the identity, and say whether the laws hold; not with refine", Kind: Flag},
-	{Key: "entropy", Line: "how much of the entropy budget this step may use, 0 to 0.10", Kind: Word},
+	{Key: "entropy", Line: "how much of the session's entropy budget this step may use: more than 0, at most 0.01", Kind: Word},
 	{Key: "span", Line: "a name under which audit lines and history keep this step, as @span=", Kind: Word},
 	{Key: "phase", Line: "the phase of work that this step belongs to; filters where a node knows phases", Kind: Word},
 }
 
-// ofChange are the clauses that every refine understands.
+// ofChange are the clauses that every aspect which changes something understands.
 var ofChange = []Param{
 	{Key: "dry_run", Line: "only show what would be done", Kind: Flag},
 	{Key: "yes", Line: "do it without asking", Kind: Flag},
-	{Key: "rollback", Line: "undo it if its check doesn't hold within this time (true is 30s); refused for what can't be undone", Kind: Word},
+	{Key: "rollback", Line: "undo it if its check doesn't hold within this time, 1h at most (true is 30s); refused for what can't be undone", Kind: Word},
+}
+
+// commonOf are the clauses that an aspect understands besides its own. What changes
+// something can't be looked at twice, and what it gives is not narrowed: a mistake in
+// that would come to light when it is done.
+func commonOf(a *Affordance) []Param {
+	switch {
+	case a.Change != nil:
+		return slices.Concat(ofChange, always)
+	case a.Aspect == agentese.Sip || a.Aspect == agentese.Tithe:
+		return slices.Concat(narrowing, always)
+	default:
+		return slices.Concat(narrowing, lawful, always)
+	}
 }
 
 // ParamsOf are all clauses that an aspect of a node understands, its own first.
 func ParamsOf(a *Affordance) []Param {
 	out := slices.Clone(a.Params)
-	add := func(more []Param) {
-		for _, p := range more {
-			if !slices.ContainsFunc(out, func(q Param) bool { return q.Key == p.Key }) {
-				out = append(out, p)
-			}
+	for _, p := range commonOf(a) {
+		if !slices.ContainsFunc(out, func(q Param) bool { return q.Key == p.Key }) {
+			out = append(out, p)
 		}
 	}
-	if a.Change != nil {
-		add(ofChange)
-	}
-	add(common)
 	return out
 }
 

@@ -3,6 +3,7 @@ package tree
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/kgents/kgents/agentese"
 )
@@ -23,6 +24,9 @@ func (t *Tree) check(p Place) []string {
 	}
 	names := map[string]bool{}
 	for _, c := range n.Children {
+		if c.Name == "" || c.Name != strings.ToLower(c.Name) || agentese.QuoteName(c.Name) != c.Name {
+			bad("has a child %q, which is not lower case or needs quotes", c.Name)
+		}
 		if agentese.Aspect(c.Name).Known() {
 			bad("has a child with an aspect's name: %s", c.Name)
 		}
@@ -54,14 +58,39 @@ func (t *Tree) check(p Place) []string {
 				bad("%s has an example that is not in its canonical form, which is %s", a.Aspect, x)
 			}
 		}
-		keys := map[string]bool{}
-		for _, q := range append(append([]Param(nil), a.Params...), common...) {
-			if keys[q.Key] {
-				bad("%s has the parameter %s twice, or it is one that all have", a.Aspect, q.Key)
-			}
-			keys[q.Key] = true
-			if q.Line == "" {
-				bad("%s has a parameter %s without a line", a.Aspect, q.Key)
+		wrong = append(wrong, checkParams(p.Pattern, a)...)
+	}
+	return wrong
+}
+
+// own says that a node may have a parameter of its own instead of the common one: a
+// node that knows phases says which there are.
+func own(key string) bool { return key == "phase" }
+
+// checkParams says what is wrong with an affordance's parameters.
+func checkParams(pattern string, a Affordance) []string {
+	var wrong []string
+	bad := func(format string, args ...any) {
+		wrong = append(wrong, fmt.Sprintf("%s.%s has a parameter ", pattern, a.Aspect)+fmt.Sprintf(format, args...))
+	}
+	taken := map[string]bool{}
+	for _, q := range commonOf(&a) {
+		taken[q.Key] = !own(q.Key)
+	}
+	for _, q := range a.Params {
+		if taken[q.Key] {
+			bad("%s twice, or it is one that all have", q.Key)
+		}
+		taken[q.Key] = true
+		if q.Key == "" || q.Key != strings.ToLower(q.Key) || agentese.QuoteName(q.Key) != q.Key {
+			bad("%q, which is not lower case or needs quotes", q.Key)
+		}
+		if q.Line == "" {
+			bad("%s without a line", q.Key)
+		}
+		if q.Default != "" {
+			if _, err := q.Check(q.Default, time.Unix(0, 0)); err != nil {
+				bad("%s whose default is wrong: %v", q.Key, err)
 			}
 		}
 	}

@@ -24,7 +24,33 @@ type Value struct {
 	Text    string    `json:"text,omitempty"`  // paragraphs; Markdown where Kind says so
 	Notes   []string  `json:"notes,omitempty"` // what to know about it: how far it looked, what is missing
 	Next    []Example `json:"next,omitempty"`  // where one would look from here
+	Laws    []Law     `json:"laws,omitempty"`  // what [law_check] has found
 	Changed bool      `json:"changed,omitempty"`
+}
+
+// Empty says that there is nothing in it: what the identity gives without an input.
+func (v Value) Empty() bool {
+	return v.Path == "" && v.Title == "" && v.State == "" && v.Text == "" && v.Table == nil && !v.Changed &&
+		len(v.Fields) == 0 && len(v.Notes) == 0 && len(v.Next) == 0 && len(v.Laws) == 0
+}
+
+// Verdict is what came of looking at a law.
+type Verdict string
+
+// The verdicts. Moved is what a living system gives that was looked at twice: the same
+// fields and columns, other figures in them.
+const (
+	Held      Verdict = "held"
+	Moved     Verdict = "moved"
+	Broken    Verdict = "broken"
+	Unchecked Verdict = "not checked"
+)
+
+// Law is one of the language's, looked at with a real step.
+type Law struct {
+	Law     string  `json:"law"` // identity >> f = f
+	Verdict Verdict `json:"verdict"`
+	Why     string  `json:"why,omitempty"`
 }
 
 // Field is one figure with its name. Value is a string, bool, int64, float64,

@@ -13,7 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-	"unicode"
 
 	"github.com/spf13/cobra"
 
@@ -293,16 +292,8 @@ func (r usageRow) groupText() string {
 	return strings.Join(parts, " ")
 }
 
-// printable keeps what a sender put into an event from moving the cursor of who
-// looks at it, and from turning the direction of a line around.
-func printable(text string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsControl(r) || unicode.Is(unicode.Bidi_Control, r) {
-			return unicode.ReplacementChar
-		}
-		return r
-	}, text)
-}
+// printable is term.Printable, by the name that it has in every command.
+func printable(text string) string { return term.Printable(text) }
 
 // sinceText is d in words: an M would be a minute to some and a month to others.
 func sinceText(d time.Duration) string {

@@ -1,4 +1,4 @@
-package main
+package term
 
 import "testing"
 
@@ -9,8 +9,10 @@ func TestPrintable(t *testing.T) {
 		"\u009b31m":           "�31m",
 		"total \u202e001 eur": "total �001 eur",
 		"\u2066a\u2069":       "�a�",
+		"a\u2028b\u2029c":     "a�b�c",
+		"a\xffb":              "a�b",
 	} {
-		if got := printable(text); got != want {
+		if got := Printable(text); got != want {
 			t.Errorf("%+q is shown as %+q, want %+q", text, got, want)
 		}
 	}
