@@ -42,6 +42,7 @@ import (
 	"github.com/kgents/kgents/customer"
 	"github.com/kgents/kgents/customer/follow"
 	"github.com/kgents/kgents/entitle"
+	"github.com/kgents/kgents/history"
 	"github.com/kgents/kgents/meter"
 	"github.com/kgents/kgents/meter/local"
 	"github.com/kgents/kgents/plan"
@@ -105,6 +106,8 @@ type App struct {
 	sink       *consume.Sink
 	reconciler *reconcile.Service // of the roles with a sink
 	watch      *watch
+	past       *history.Log    // nil in the meter role
+	series     *history.Series // nil in the meter role
 }
 
 // Start runs a role and returns when it serves. A mistake of the user's, such as
@@ -139,9 +142,9 @@ func Start(ctx context.Context, role config.Role, c config.Config, log *slog.Log
 		return nil, err
 	}
 	steps := map[config.Role][]func(context.Context) error{
-		config.RoleUp:    {a.startNATS, a.startMeter, a.startCustomers, a.startFollow, a.startEntitlements, a.startSink, a.startAPI, a.startTowns},
-		config.RoleAPI:   {a.startNATS, a.useMeter, a.startCustomers, a.startEntitlements, a.startAPI, a.startTowns},
-		config.RoleSink:  {a.startNATS, a.useMeter, a.startCustomers, a.startFollow, a.startEntitlements, a.startSink},
+		config.RoleUp:    {a.startNATS, a.startHistory, a.startMeter, a.startCustomers, a.startFollow, a.startEntitlements, a.startSink, a.startAPI, a.startTowns},
+		config.RoleAPI:   {a.startNATS, a.startHistory, a.useMeter, a.startCustomers, a.startEntitlements, a.startAPI, a.startTowns},
+		config.RoleSink:  {a.startNATS, a.startHistory, a.useMeter, a.startCustomers, a.startFollow, a.startEntitlements, a.startSink},
 		config.RoleMeter: {a.startMeterRole},
 	}
 	for _, step := range steps[role] {
@@ -150,7 +153,9 @@ func Start(ctx context.Context, role config.Role, c config.Config, log *slog.Log
 		}
 	}
 	a.startWatch()
+	a.startSeries()
 	a.serve()
+	a.remember(history.Start, string(a.role)+" serves", "version "+telemetry.ReadBuild().Version)
 	if a.towns != nil {
 		a.onStop(a.towns.EndStreams) // before HTTP drains, which would wait for them
 	}
@@ -186,6 +191,7 @@ func (a *App) Failed() <-chan error { return a.failed }
 // Stop drains and releases everything. It may be called once.
 func (a *App) Stop() {
 	a.stopping.Store(true)
+	a.remember(history.Stop, string(a.role)+" was told to stop", "after "+time.Since(a.began).Round(time.Second).String())
 	a.releaseAll()
 }
 
@@ -401,7 +407,7 @@ func (a *App) startSink(context.Context) error {
 // startReconciler compares the meter with the stream, where the sink is: what the
 // sinks have acknowledged is what the meter must have.
 func (a *App) startReconciler() {
-	a.reconciler = reconcile.New(reconcile.Config{JetStream: a.js, Stream: a.streams, Meter: a.meter, Log: a.log}, a.reg)
+	a.reconciler = reconcile.New(reconcile.Config{JetStream: a.js, Stream: a.streams, Meter: a.meter, Log: a.log, Found: a.rememberReconciliation}, a.reg)
 	a.onStop(a.reconciler.Close)
 	a.reconciler.Follow()
 	if a.config.ReconcileInterval > 0 {
@@ -453,7 +459,7 @@ func (a *App) startAPI(context.Context) error {
 		return err
 	}
 	a.publisher = publish.New(publish.Config{
-		Sender: a.js, Stream: a.streams.Name, MaxPayload: a.nats.MaxPayload, Spool: disk, Log: a.log, Registerer: a.reg, Tracer: a.tracer,
+		Sender: a.js, Stream: a.streams.Name, MaxPayload: a.nats.MaxPayload, Spool: disk, Log: a.log, Registerer: a.reg, Tracer: a.tracer, Circuit: a.rememberCircuit,
 	})
 	a.onStop(a.publisher.Close)
 	store, err := a.openIdentities()

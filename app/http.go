@@ -16,6 +16,7 @@ import (
 	"github.com/kgents/kgents"
 	"github.com/kgents/kgents/config"
 	"github.com/kgents/kgents/consume/deadletter"
+	"github.com/kgents/kgents/history"
 	"github.com/kgents/kgents/receive"
 	"github.com/kgents/kgents/system"
 )
@@ -99,6 +100,9 @@ func (a *App) routes() http.Handler {
 	if a.nats != nil {
 		mux.Handle("GET "+system.Path, a.operators(system.Path, newSystemView(a)))
 	}
+	if a.past != nil {
+		history.NewAPI(a.past, a.series).Register(mux, a.operators)
+	}
 	mux.HandleFunc("GET /health", a.watch.serveHealth)
 	mux.HandleFunc("GET /health/saas", a.watch.serveSaaS)
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("ok\n")) })
@@ -121,8 +125,10 @@ func (a *App) routes() http.Handler {
 }
 
 // authenticate lets only requests with an API key through to next. Where there is
-// an edge, its limit of a key's rate holds here too.
+// an edge, its limit of a key's rate holds here too. What an operator's key changes is
+// noted.
 func (a *App) authenticate(next http.Handler) http.Handler {
+	next = a.audit(next)
 	if a.edge == nil {
 		return receive.RequireKey(a.keys(), next)
 	}

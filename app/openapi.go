@@ -7,6 +7,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"github.com/kgents/kgents/api"
+	"github.com/kgents/kgents/history"
 	"github.com/kgents/kgents/system"
 )
 
@@ -73,6 +74,12 @@ var olderRoutes = []described{
 	{method: http.MethodGet, path: "/api/v1/deadletters/{seq}", id: "get-dead-letter", tag: "Operation", summary: "One of them, with its event", gives: jsonType, detail: "For the operator's keys only.", answers: map[string]string{"404": "No such letter"}},
 	{method: http.MethodDelete, path: "/api/v1/deadletters/{seq}", id: "drop-dead-letter", tag: "Operation", summary: "Delete it", detail: "For the operator's keys only.", answers: map[string]string{"404": "No such letter"}},
 	{method: http.MethodPost, path: "/api/v1/deadletters/{seq}/replay", id: "replay-dead-letter", tag: "Operation", summary: "Send its event again", detail: "For the operator's keys only.", answers: map[string]string{"404": "No such letter"}},
+	{method: http.MethodGet, path: history.Path, id: "get-history", tag: "Operation", summary: "What has happened in the program, newest first", gives: jsonType,
+		detail: "Starts, stops, changes of health and of the circuit, what operators have changed, differences that reconciliation has found, backups; of all replicas, for 30 days. For the operator's keys only.",
+		query:  []string{"since", "kind", "limit"}},
+	{method: http.MethodGet, path: history.SeriesPath, id: "get-history-series", tag: "Operation", summary: "What the program's figures were in the last six hours", gives: jsonType,
+		detail: "A sample every ten seconds of the figures that are listed without a name, of this replica, since its start. `name` may come more than once. For the operator's keys only.",
+		query:  []string{"name", "since", "step"}, answers: map[string]string{"404": "The past of this figure is not kept"}},
 	{method: http.MethodGet, path: system.Path, id: "get-system", tag: "Operation", summary: "What the program and its servers are", gives: jsonType, detail: "For the operator's keys only."},
 	{
 		method: http.MethodGet, path: "/v1/billing/checkout/{token}", id: "open-checkout-link", tag: "Billing", summary: "Open a link to checkout in a browser", open: true,

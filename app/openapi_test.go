@@ -93,7 +93,7 @@ func TestRoutesAreDocumented(t *testing.T) {
 	t.Parallel()
 	p := start(t, config.RoleUp, settings(t, config.RoleUp, nil))
 	d := p.document()
-	for _, dir := range []string{".", "../receive", "../consume/deadletter", "../reconcile"} {
+	for _, dir := range []string{".", "../receive", "../consume/deadletter", "../reconcile", "../history"} {
 		files, err := filepath.Glob(filepath.Join(dir, "*.go"))
 		if err != nil || len(files) == 0 {
 			t.Fatalf("%s: %d files, %v", dir, len(files), err)

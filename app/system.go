@@ -191,9 +191,14 @@ func (v *systemView) lookInside(r *system.Report) {
 			r.Reconciliation.Missing = &missing
 		}
 	}
-	if a.embedded != nil || a.config.EmbeddedMeter() {
+	if a.keepsData() {
 		r.Disk = lookAtDisk(filepath.Clean(a.config.DataDir))
 	}
+}
+
+// keepsData tells whether the data directory has what is stored.
+func (a *App) keepsData() bool {
+	return a.embedded != nil || a.meter != nil && a.config.EmbeddedMeter()
 }
 
 // lookAtDisk is nil when the filesystem doesn't say.

@@ -33,14 +33,20 @@ func (a *App) serveV1(mux *http.ServeMux) error {
 func (a *App) acquaint(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if receive.Caller(r.Context()).Operator() {
-			id := r.URL.Query().Get("customer")
-			if rest, ok := strings.CutPrefix(r.URL.Path, "/v1/customers/"); ok {
-				id, _, _ = strings.Cut(rest, "/")
-			}
-			if id != "" {
+			if id := named(r); id != "" {
 				a.customers.Known(r.Context(), id)
 			}
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// named is the customer that an operator's request names by its path or its query; empty
+// if it does neither.
+func named(r *http.Request) string {
+	if rest, ok := strings.CutPrefix(r.URL.Path, "/v1/customers/"); ok {
+		id, _, _ := strings.Cut(rest, "/")
+		return id
+	}
+	return r.URL.Query().Get("customer")
 }

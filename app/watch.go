@@ -28,6 +28,8 @@ type watch struct {
 	certificates *certificateWatch
 	redis        *redisWatch // nil without Redis
 
+	statuses map[string]string // of components at the last look, which alone uses it
+
 	mu      sync.Mutex
 	seen    time.Time // of the last look
 	ensured bool      // the streams are as they should be
@@ -95,9 +97,11 @@ func (w *watch) look(ctx context.Context, n int) {
 		looks.Go(func() { w.redis.look(ctx) })
 	}
 	looks.Wait()
+	now := time.Now()
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.seen = time.Now()
+	w.seen = now
+	w.mu.Unlock()
+	w.app.rememberHealth(w.health(now))
 }
 
 func (w *watch) lookAtNATS(ctx context.Context) {
@@ -138,6 +142,10 @@ var (
 		"Age of the oldest message whose events are not all metered; 0 with no backlog.", nil, nil)
 	natsUp = prometheus.NewDesc("kgents_nats_connected",
 		"1 while connected to NATS.", nil, nil)
+	diskFree = prometheus.NewDesc("kgents_disk_free_bytes",
+		"Free space of the data directory's filesystem, where the embedded NATS or meter has its data.", nil, nil)
+	diskSize = prometheus.NewDesc("kgents_disk_size_bytes",
+		"Size of the data directory's filesystem, where the embedded NATS or meter has its data.", nil, nil)
 	meterUp = prometheus.NewDesc("kgents_openmeter_up",
 		"1 while the meter answers.", nil, nil)
 )
@@ -151,6 +159,10 @@ func (w *watch) Describe(out chan<- *prometheus.Desc) {
 	}
 	if w.app.meter != nil {
 		out <- meterUp
+	}
+	if w.app.keepsData() {
+		out <- diskFree
+		out <- diskSize
 	}
 }
 
@@ -171,6 +183,12 @@ func (w *watch) Collect(out chan<- prometheus.Metric) {
 	}
 	if w.app.meter != nil {
 		gauge(meterUp, one(w.meter == nil && !w.seen.IsZero()))
+	}
+	if w.app.keepsData() {
+		if d := lookAtDisk(w.app.config.DataDir); d != nil {
+			gauge(diskFree, float64(d.Free))
+			gauge(diskSize, float64(d.Total))
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/kgents/kgents/history"
 	"github.com/kgents/kgents/stream"
 	"github.com/kgents/kgents/stream/backup"
 )
@@ -95,9 +96,15 @@ func (w *jetstreamWatch) lookAtBackup(ctx context.Context) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if noBackup == nil {
+		if w.noted && at.After(w.backup) {
+			w.app.remember(history.Backup, "a backup was made", "of "+at.UTC().Format(time.RFC3339))
+		}
 		w.backup, w.noted = at, true
 	}
 	if noDrill == nil {
+		if w.drilled && drill.At.After(w.drill) {
+			w.app.remember(history.Backup, "a backup was restored in a drill", "of "+drill.Backup+", at "+drill.At.UTC().Format(time.RFC3339))
+		}
 		w.drill, w.drilled = drill.At, true
 	}
 }

@@ -34,7 +34,8 @@ type Breaker struct {
 	opened  atomic.Int64 // Unix nanoseconds of the last opening
 }
 
-func newBreaker(log *slog.Logger, reg prometheus.Registerer) *Breaker {
+// newBreaker calls changed, if it is not nil, at each change of the state.
+func newBreaker(log *slog.Logger, reg prometheus.Registerer, changed func(from, to State)) *Breaker {
 	b := &Breaker{}
 	b.circuit = gobreaker.NewCircuitBreaker[struct{}](gobreaker.Settings{
 		Name:        "nats",
@@ -46,6 +47,9 @@ func newBreaker(log *slog.Logger, reg prometheus.Registerer) *Breaker {
 				b.opened.Store(time.Now().UnixNano())
 			}
 			log.Warn("NATS circuit changed", "from", stateOf(from).String(), "to", stateOf(to).String())
+			if changed != nil {
+				changed(stateOf(from), stateOf(to))
+			}
 		},
 	})
 	reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{

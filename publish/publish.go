@@ -70,6 +70,10 @@ type Config struct {
 	Log        *slog.Logger
 	Registerer prometheus.Registerer
 	Tracer     trace.Tracer // nil: no traces
+
+	// Circuit is told of each change of the circuit's state, if it is not nil. It must
+	// return at once, and not ask for the state.
+	Circuit func(from, to State)
 }
 
 // Publisher is safe for concurrent use. Close it when no call is under way.
@@ -116,7 +120,7 @@ func New(c Config) *Publisher {
 	p := &Publisher{
 		sender: c.Sender, stream: c.Stream, maxPayload: c.MaxPayload, log: c.Log,
 		metrics: newMetrics(c.Registerer),
-		breaker: newBreaker(c.Log, c.Registerer),
+		breaker: newBreaker(c.Log, c.Registerer, c.Circuit),
 		tracer:  c.Tracer,
 		ended:   make(chan struct{}),
 	}

@@ -68,6 +68,10 @@ type Config struct {
 
 	MaxIdentities int           // of a window; 0 = DefaultIdentities
 	Patience      time.Duration // 0 = DefaultPatience
+
+	// Found is told of each run of a Service that has found a difference, if it is not
+	// nil. It must return at once.
+	Found func(Report)
 }
 
 // Options say what to compare.

@@ -101,6 +101,9 @@ func (s *Service) run(ctx context.Context, o Options) (Report, error) {
 		s.Log.Log(ctx, level, "the meter and the stream differ", "since", report.Since, "until", report.Until,
 			"in_stream", report.Total.InStream, "missing", report.Total.Missing, "mended", report.Total.Mended,
 			"surplus", report.Total.Surplus, "different", report.Total.Different)
+		if s.Found != nil {
+			s.Found(report)
+		}
 	}
 	return report, err
 }

@@ -2,7 +2,7 @@ package stream
 
 // Kept are the names of what belongs to the stream of events and is kept beside it:
 // buckets of keys and values, and one stream of history. Whoever needs one first makes
-// it. Backups have all of them.
+// it. Backups have all of them but HistoryName.
 
 // AccountsName is the bucket of customers (customer.…), of whose Stripe customer is whose
 // (stripe.…), and of API keys (key.…, and their last use, use.…).
@@ -17,6 +17,10 @@ func (c Config) TownName() string { return c.Name + "-town" }
 
 // TownSubject is where the events of one town are published, and those of all for "*".
 func (c Config) TownSubject(town string) string { return "kgent-town." + c.Name + "." + town }
+
+// HistoryName is the bucket of what has happened in the running program, a key a
+// replica. Backups don't have it: nothing rests on it.
+func (c Config) HistoryName() string { return c.Name + "-history" }
 
 // DurableBilling is the consumer of the stream of events that applies what Stripe says
 // to customers. All sinks share it.

@@ -209,6 +209,8 @@ func TestNATSBuckets(t *testing.T) {
 			u.must("the billing bucket", err)
 		}
 		api.bucket(ctx, names.TownsName(), "town")
+		api.bucket(ctx, names.HistoryName(), "api/pod")
+		sink.bucket(ctx, names.HistoryName(), "sink/pod")
 
 		// The tail of the stream of events, which every api has, and the sinks' consumer.
 		api.follow(ctx, names.Name, ack.Sequence)
