@@ -7,7 +7,7 @@
 // what would be right. It knows nothing of what a path leads to: that is package tree.
 //
 // It does no input or output, so there is nothing that could be away. An input has at
-// most MaxInput bytes, a path MaxDepth names, a step MaxClauses clauses and as many
+// most MaxInput characters, a path MaxDepth names, a step MaxClauses clauses and as many
 // annotations, a pipeline MaxSteps steps: beyond that it is a mistake of Kind Syntax.
 package agentese
 

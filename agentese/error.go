@@ -24,7 +24,7 @@ const (
 // Error tells what went wrong, why, what to try and what is near.
 type Error struct {
 	Kind     Kind
-	Pos, End int    // in the input, in bytes; End is 0 when there is no place to point at
+	Pos, End int    // in the input, in bytes: from Pos to before End; the same where something is missing; both 0 when there is no place to point at
 	What     string // one sentence
 	Why      string // one sentence, may be empty
 	Try      []string

@@ -9,31 +9,44 @@ import (
 )
 
 // Parse reads an expression. Its error is an *Error of KindSyntax with the position
-// of what is wrong.
+// of what is wrong: 0 <= Pos <= End <= len(input), both at the begin of a character,
+// and the same where something is missing. What it gives to try parses, but for
+// sentences that say what to do.
 func Parse(input string) (Expression, error) {
-	p := parser{in: input}
-	if len(input) > MaxInput {
-		return Expression{}, p.mistake(MaxInput, len(input), fmt.Sprintf("the input has %d bytes", len(input)), fmt.Sprintf("at most %d are read", MaxInput))
+	e, err := parse(input, false)
+	if err != nil {
+		return Expression{}, err
 	}
-	if !utf8.ValidString(input) {
+	return e, nil
+}
+
+// parse is Parse. Without suggestions its errors have nothing to try that would have
+// to be parsed itself.
+func parse(input string, bare bool) (Expression, *Error) {
+	p := parser{in: input, bare: bare}
+	if characters := utf8.RuneCountInString(input); characters > MaxInput {
 		at := 0
-		for i, r := range input {
-			if r == utf8.RuneError {
-				if _, n := utf8.DecodeRuneInString(input[i:]); n == 1 {
-					at = i
-					break
-				}
+		for range MaxInput {
+			_, n := utf8.DecodeRuneInString(input[at:])
+			at += n
+		}
+		return Expression{}, p.mistake(at, len(input), fmt.Sprintf("the input has %d characters", characters), fmt.Sprintf("at most %d are read", MaxInput))
+	}
+	for i, r := range input {
+		if r == utf8.RuneError {
+			if _, n := utf8.DecodeRuneInString(input[i:]); n == 1 {
+				return Expression{}, p.mistake(i, i+1, "this byte is no UTF-8", "")
 			}
 		}
-		return Expression{}, p.mistake(at, at+1, "this byte is no UTF-8", "")
 	}
 	return p.expression()
 }
 
 // parser reads the input from left to right, a rune ahead, and never goes back.
 type parser struct {
-	in  string
-	pos int
+	in   string
+	pos  int
+	bare bool // no suggestions
 }
 
 const eof = -1
@@ -61,16 +74,29 @@ func (p *parser) skipBlanks() bool {
 }
 
 func (p *parser) mistake(pos, end int, what, why string, try ...string) *Error {
-	return &Error{Kind: KindSyntax, Pos: pos, End: max(end, pos+1), What: what, Why: why, Try: try}
+	return &Error{Kind: KindSyntax, Pos: pos, End: end, What: what, Why: why, Try: try}
 }
 
-// here is a mistake at the next rune.
+// here is a mistake at the next rune, or at the end.
 func (p *parser) here(what, why string, try ...string) *Error {
-	end := p.pos + 1
+	end := p.pos
 	if r := p.peek(); r != eof {
-		end = p.pos + utf8.RuneLen(r)
+		end += utf8.RuneLen(r)
 	}
 	return p.mistake(p.pos, end, what, why, try...)
+}
+
+// instead is the input with what is from pos to end replaced, if that is an
+// expression, and nothing otherwise: what is offered must be right.
+func (p *parser) instead(pos, end int, by string) []string {
+	if p.bare {
+		return nil
+	}
+	e, err := parse(p.in[:pos]+by+p.in[end:], true)
+	if err != nil {
+		return nil
+	}
+	return []string{e.String()}
 }
 
 func (p *parser) seen() string {
@@ -80,7 +106,8 @@ func (p *parser) seen() string {
 	return "the end"
 }
 
-func (p *parser) expression() (e Expression, err error) {
+func (p *parser) expression() (Expression, *Error) {
+	var e Expression
 	for {
 		p.skipBlanks()
 		if p.peek() == eof && len(e.Steps) == 0 {
@@ -91,32 +118,49 @@ func (p *parser) expression() (e Expression, err error) {
 			return Expression{}, err
 		}
 		e.Steps = append(e.Steps, s)
+		from := p.pos
 		blank := p.skipBlanks()
 		switch {
 		case p.peek() == eof:
 			return e, nil
 		case strings.HasPrefix(p.in[p.pos:], ">>"):
 			if len(e.Steps) == MaxSteps {
-				return Expression{}, p.here("the pipeline is too long", fmt.Sprintf("it has at most %d steps", MaxSteps))
+				return Expression{}, p.mistake(p.pos, p.pos+2, "the pipeline is too long", fmt.Sprintf("it has at most %d steps", MaxSteps))
 			}
 			p.pos += 2
-		case p.peek() == '>':
-			return Expression{}, p.here("one > means nothing", "steps are joined by >>", p.in[:p.pos]+">"+p.in[p.pos:])
-		case p.peek() == '[' && blank:
-			return Expression{}, p.here("a clause stands directly behind the path", "", strings.TrimRight(p.in[:p.pos], " \t")+p.in[p.pos:])
-		case p.peek() == '[':
-			return Expression{}, p.here("a clause can't stand behind an annotation", "clauses come first, then annotations")
-		case p.peek() == ']':
-			return Expression{}, p.here("this ] closes nothing", "a clause is written [key=value]")
-		case blank:
-			return Expression{}, p.here("a second path begins here", "names are joined by a dot, steps by >>", strings.TrimSpace(p.in[:p.pos])+" >> "+p.in[p.pos:])
 		default:
-			return Expression{}, p.here(p.seen()+" can't stand here", "behind a path come [clauses], then @annotations, then >>", "put quotes around a name with special characters: \"a b\"")
+			return Expression{}, p.behind(s, from, blank)
 		}
 	}
 }
 
-func (p *parser) step() (s Step, err error) {
+// behind is the mistake of what stands behind a step that ends at from, and should not.
+func (p *parser) behind(s Step, from int, blank bool) *Error {
+	switch r := p.peek(); {
+	case r == '>':
+		return p.here("one > means nothing", "steps are joined by >>", p.instead(p.pos, p.pos+1, ">>")...)
+	case r == '|':
+		return p.here("| means nothing", "steps are joined by >>", p.instead(p.pos, p.pos+1, ">>")...)
+	case r == '[' && len(s.Annotations) > 0:
+		return p.here("a clause can't stand behind an annotation", "clauses come first, then annotations")
+	case r == '[':
+		return p.here("a clause stands directly behind the path", "there are blanks before it", p.instead(from, p.pos, "")...)
+	case r == '@':
+		return p.here("an annotation stands directly behind the step", "there are blanks before it", p.instead(from, p.pos, "")...)
+	case r == '.':
+		return p.here("a dot stands directly between two names", "", p.instead(from, p.pos, "")...)
+	case r == '(':
+		return p.here("arguments don't stand in parentheses", "they are clauses: [key=value]")
+	case r == ']':
+		return p.here("this ] closes nothing", "a clause is written [key=value]")
+	case blank && (isName(r) || r == '"'):
+		return p.here("a second path begins here", "names are joined by a dot, steps by >>", p.instead(from, p.pos, " >> ")...)
+	default:
+		return p.here(p.seen()+" can't stand here", "behind a path come [clauses], then @annotations, then >>", `put quotes around a name with special characters: "a b"`)
+	}
+}
+
+func (p *parser) step() (s Step, err *Error) {
 	for {
 		n, err := p.name("a name")
 		if err != nil {
@@ -127,13 +171,20 @@ func (p *parser) step() (s Step, err error) {
 			break
 		}
 		p.next()
+		if from := p.pos; p.skipBlanks() {
+			return s, p.mistake(from, p.pos, "a name stands directly behind its dot", "", p.instead(from, p.pos, "")...)
+		}
 	}
-	if len(s.Names) > MaxDepth {
+	if len(s.Names) > MaxDepth+1 { // the last one is the aspect
 		return s, p.mistake(s.Names[MaxDepth].Pos, p.pos, "the path is too deep", fmt.Sprintf("it has at most %d names", MaxDepth))
 	}
 	if len(s.Names) == 1 {
-		n := s.Names[0]
-		return s, p.mistake(n.Pos, n.End, "the path has no aspect", "a path ends with what is to be done, as in world.manifest", JoinPath(n.Text)+".manifest")
+		n, from := s.Names[0], p.pos
+		blank := p.skipBlanks()
+		if r := p.peek(); r != eof && r != '[' && r != '@' && r != '>' && r != '"' && !isName(r) {
+			return s, p.behind(s, from, blank)
+		}
+		return s, p.mistake(n.Pos, n.End, "the path has no aspect", "a path ends with what is to be done, as in world.manifest", p.instead(n.End, n.End, ".manifest")...)
 	}
 	s.Aspect = s.Names[len(s.Names)-1]
 	s.Names = s.Names[:len(s.Names)-1]
@@ -159,7 +210,7 @@ func (p *parser) step() (s Step, err error) {
 }
 
 // name reads one, quoted or not.
-func (p *parser) name(what string) (Name, error) {
+func (p *parser) name(what string) (Name, *Error) {
 	from := p.pos
 	if p.peek() == '"' {
 		text, err := p.quoted()
@@ -187,7 +238,7 @@ func (p *parser) name(what string) (Name, error) {
 	return Name{Text: p.in[from:p.pos], Pos: from, End: p.pos}, nil
 }
 
-func (p *parser) clause() (Clause, error) {
+func (p *parser) clause() (Clause, *Error) {
 	c := Clause{Pos: p.pos}
 	p.next()
 	p.skipBlanks()
@@ -235,7 +286,7 @@ func (p *parser) clause() (Clause, error) {
 }
 
 // bareValue reads up to the closing bracket.
-func (p *parser) bareValue(c Clause) (string, error) {
+func (p *parser) bareValue(c Clause) (string, *Error) {
 	from := p.pos
 	for {
 		switch r := p.peek(); {
@@ -244,7 +295,7 @@ func (p *parser) bareValue(c Clause) (string, error) {
 		case r == ']':
 			v := strings.TrimSpace(p.in[from:p.pos])
 			if v == "" {
-				return "", p.mistake(c.Pos, p.pos+1, "the value of "+c.Key+" is missing", "", "["+QuoteName(c.Key)+"=\"\"] for an empty one")
+				return "", p.mistake(c.Pos, p.pos+1, "the value of "+QuoteName(c.Key)+" is missing", "", "["+QuoteName(c.Key)+"=\"\"] for an empty one")
 			}
 			return v, nil
 		case r == '[' || r == '"' || r == '\\' || r != ' ' && !unicode.IsPrint(r):
@@ -255,10 +306,10 @@ func (p *parser) bareValue(c Clause) (string, error) {
 }
 
 func (p *parser) unclosed(from int) *Error {
-	return p.mistake(from, p.pos, "the clause that begins here is not closed", "a ] is missing", p.in[:p.pos]+"]")
+	return p.mistake(from, p.pos, "the clause that begins here is not closed", "a ] is missing", p.instead(p.pos, p.pos, "]")...)
 }
 
-func (p *parser) annotation() (Annotation, error) {
+func (p *parser) annotation() (Annotation, *Error) {
 	a := Annotation{Pos: p.pos}
 	p.next()
 	key, err := p.name("an annotation's name")
@@ -281,7 +332,7 @@ func (p *parser) annotation() (Annotation, error) {
 			p.next()
 		}
 		if a.Value = p.in[from:p.pos]; a.Value == "" {
-			return a, p.here("the value of @"+a.Key+" is missing", "")
+			return a, p.here("the value of @"+QuoteName(a.Key)+" is missing", "it can't hold blanks, brackets, @, > or # without quotes", "@"+QuoteName(a.Key)+"=\"…\"")
 		}
 	}
 	a.End = p.pos
@@ -289,7 +340,7 @@ func (p *parser) annotation() (Annotation, error) {
 }
 
 // quoted reads a text in double quotes with the escapes \" \\ \n \t \uXXXX and \UXXXXXXXX.
-func (p *parser) quoted() (string, error) {
+func (p *parser) quoted() (string, *Error) {
 	from := p.pos
 	p.next()
 	var b strings.Builder
@@ -316,7 +367,7 @@ func (p *parser) quoted() (string, error) {
 	}
 }
 
-func (p *parser) escape() (rune, error) {
+func (p *parser) escape() (rune, *Error) {
 	from := p.pos
 	p.next()
 	r := p.peek()
@@ -330,20 +381,24 @@ func (p *parser) escape() (rune, error) {
 	case 't':
 		p.next()
 		return '\t', nil
+	case eof:
+		return 0, p.mistake(from, p.pos, "the quote is not closed", "it ends with a \\")
 	case 'u', 'U':
 		p.next()
 		digits := 4
 		if r == 'U' {
 			digits = 8
 		}
-		if p.pos+digits <= len(p.in) {
-			if v, err := strconv.ParseUint(p.in[p.pos:p.pos+digits], 16, 32); err == nil && utf8.ValidRune(rune(v)) {
-				p.pos += digits
-				return rune(v), nil
-			}
+		first := p.pos
+		for p.pos < min(first+digits, len(p.in)) && strings.IndexByte("0123456789abcdefABCDEF", p.in[p.pos]) >= 0 {
+			p.pos++
 		}
-		return 0, p.mistake(from, min(p.pos+digits, len(p.in)), "this escape names no character", fmt.Sprintf("behind \\%c come %d hexadecimal digits", r, digits))
+		v, err := strconv.ParseUint(p.in[first:p.pos], 16, 32)
+		if p.pos-first != digits || err != nil || v > unicode.MaxRune || !utf8.ValidRune(rune(v)) {
+			return 0, p.mistake(from, p.pos, "this escape names no character", fmt.Sprintf("behind \\%c come %d hexadecimal digits", r, digits))
+		}
+		return rune(v), nil
 	default:
-		return 0, p.mistake(from, p.pos+1, "this escape is unknown", `there are \" \\ \n \t \uXXXX and \UXXXXXXXX`)
+		return 0, p.mistake(from, p.pos+utf8.RuneLen(r), "this escape is unknown", `there are \" \\ \n \t \uXXXX and \UXXXXXXXX`)
 	}
 }

@@ -68,7 +68,7 @@ func quoteUnless(s string, bare func(string) bool) string {
 
 // isName says whether r needs no quotes in a name.
 func isName(r rune) bool {
-	return r == '_' || r == '-' || r == ':' || unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.Is(unicode.Mn, r)
+	return r == '_' || r == '-' || r == ':' || unicode.IsLetter(r) || unicode.IsDigit(r) || unicode.IsMark(r)
 }
 
 // bareValue says whether a clause's value needs no quotes.

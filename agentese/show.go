@@ -28,7 +28,7 @@ func (e *Error) Render(input string, s term.Style, width int) string {
 	}
 	list := func(word string, entries []string) {
 		for _, entry := range entries {
-			b.WriteString("  " + s.Faint(word) + "  " + shown(entry) + "\n")
+			b.WriteString("  " + s.Faint(word) + " " + shown(entry) + "\n")
 			word = strings.Repeat(" ", len(word))
 		}
 	}
