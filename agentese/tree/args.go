@@ -1,6 +1,8 @@
 package tree
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -14,6 +16,7 @@ import (
 type Args struct {
 	params []Param
 	given  map[string]string
+	at     map[string]agentese.Clause
 	now    time.Time
 }
 
@@ -72,7 +75,7 @@ func ParamsOf(a *Affordance) []Param {
 
 // readArgs checks a step's clauses.
 func readArgs(s agentese.Step, a *Affordance, now time.Time) (Args, error) {
-	args := Args{params: ParamsOf(a), given: map[string]string{}, now: now}
+	args := Args{params: ParamsOf(a), given: map[string]string{}, at: map[string]agentese.Clause{}, now: now}
 	for _, c := range s.Clauses {
 		i := slices.IndexFunc(args.params, func(p Param) bool { return p.Key == strings.ToLower(c.Key) })
 		if i < 0 {
@@ -91,10 +94,14 @@ func readArgs(s agentese.Step, a *Affordance, now time.Time) (Args, error) {
 			v = "true"
 		}
 		v, err := p.Check(v, now)
+		if err == nil {
+			err = checkShared(p.Key, v)
+		}
 		if err != nil {
-			return args, &agentese.Error{Kind: agentese.KindClause, Pos: c.ValuePos, End: c.End, What: fmt.Sprintf("[%s=%s]: %v", p.Key, c.Value, err), Why: p.Line}
+			return args, &agentese.Error{Kind: agentese.KindClause, Pos: c.ValuePos, End: c.End, What: fmt.Sprintf("%s: %v", c, err), Why: p.Line}
 		}
 		args.given[p.Key] = v
+		args.at[p.Key] = c
 	}
 	for _, p := range args.params {
 		if _, ok := args.given[p.Key]; p.Required && !ok {
@@ -106,6 +113,64 @@ func readArgs(s agentese.Step, a *Affordance, now time.Time) (Args, error) {
 		}
 	}
 	return args, nil
+}
+
+// checkShared says what is wrong with a value of a clause that many aspects share.
+func checkShared(key, v string) error {
+	switch key {
+	case "rollback":
+		_, err := readRollback(v)
+		return err
+	case "entropy":
+		n, err := strconv.ParseFloat(v, 64)
+		switch {
+		case err != nil || !(n > 0) || n > SessionEntropy+tiny:
+			return fmt.Errorf("use more than 0, and at most %.2f", CallEntropy)
+		case n > CallEntropy+tiny:
+			return fmt.Errorf("one step may use at most %.2f of the session's %.2f", CallEntropy, SessionEntropy)
+		}
+	}
+	return nil
+}
+
+// entropyOf is what a step may draw.
+func entropyOf(args Args) float64 {
+	if n, err := strconv.ParseFloat(args.Get("entropy"), 64); err == nil {
+		return n
+	}
+	return CallEntropy
+}
+
+func isLawCheck(key string) bool { return strings.EqualFold(key, lawful[0].Key) }
+
+// annotations are those that there are.
+var annotations = []Param{
+	{Key: "span", Line: "a name under which audit lines and history keep this step"},
+	{Key: "phase", Line: "the phase of work that this step belongs to"},
+	{Key: "note", Line: "why it is done, for who reads the audit"},
+}
+
+// readAnnotations checks a step's annotations.
+func readAnnotations(s agentese.Step) (map[string]string, error) {
+	out := map[string]string{}
+	for _, n := range s.Annotations {
+		key := strings.ToLower(n.Key)
+		e := &agentese.Error{Kind: agentese.KindAnnotation, Pos: n.Pos, End: n.End}
+		if !slices.ContainsFunc(annotations, func(p Param) bool { return p.Key == key }) {
+			e.What, e.Why = "there is no annotation @"+agentese.QuoteName(n.Key), "they are "+join(keys(annotations), "and")
+			return nil, e
+		}
+		if _, twice := out[key]; twice {
+			e.What = "the annotation @" + key + " is given twice"
+			return nil, e
+		}
+		if n.Value == "" {
+			e.What, e.Why = "the annotation @"+key+" has no value", "it is written @"+key+"=…"
+			return nil, e
+		}
+		out[key] = n.Value
+	}
+	return out, nil
 }
 
 func keys(params []Param) []string {
@@ -134,6 +199,9 @@ func (p Param) sample() string {
 
 // Check says whether a value is one, and gives it in its canonical form.
 func (p Param) Check(v string, now time.Time) (string, error) {
+	if p.Kind != Text {
+		v = strings.TrimSpace(v)
+	}
 	if len(p.Values) > 0 {
 		for _, w := range p.Values {
 			if strings.EqualFold(v, w) {
@@ -144,12 +212,20 @@ func (p Param) Check(v string, now time.Time) (string, error) {
 	}
 	switch p.Kind {
 	case Number, Percent:
-		n, err := strconv.Atoi(strings.TrimSuffix(v, "%"))
-		if err != nil || n < 0 || p.Kind == Number && strings.HasSuffix(v, "%") {
-			return v, fmt.Errorf("this is no number")
+		most := p.Max
+		if p.Kind == Percent {
+			v, most = strings.TrimSpace(strings.TrimSuffix(v, "%")), cmp.Or(most, 1000)
 		}
-		if n < p.Min || p.Max > 0 && n > p.Max {
-			return v, fmt.Errorf("use %d to %d", p.Min, p.Max)
+		n, err := strconv.Atoi(v)
+		switch {
+		case errors.Is(err, strconv.ErrRange):
+			return v, fmt.Errorf("this number is too big")
+		case err != nil:
+			return v, fmt.Errorf("this is no number")
+		case most > 0 && (n < p.Min || n > most):
+			return v, fmt.Errorf("use %d to %d", p.Min, most)
+		case n < p.Min:
+			return v, fmt.Errorf("use %d or more", p.Min)
 		}
 		return strconv.Itoa(n), nil
 	case Duration:
@@ -158,7 +234,7 @@ func (p Param) Check(v string, now time.Time) (string, error) {
 			return v, err
 		}
 		if p.Longest > 0 && d > p.Longest {
-			return v, fmt.Errorf("at most %s", p.Longest)
+			return v, fmt.Errorf("use at most %s", span(p.Longest))
 		}
 		return v, nil
 	case Time:
@@ -183,33 +259,37 @@ func join(words []string, last string) string {
 	return strings.Join(words[:len(words)-1], ", ") + " " + last + " " + words[len(words)-1]
 }
 
+// units are those of a duration.
+var units = map[string]time.Duration{"ms": time.Millisecond, "s": time.Second, "m": time.Minute, "min": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "w": 7 * 24 * time.Hour}
+
 // ParseDuration reads 90s, 15m, 6h, 2d, 1w and sums of them; it is more than 0 and at
 // most ten years.
 func ParseDuration(v string) (time.Duration, error) {
 	const longest = 10 * 365 * 24 * time.Hour
+	figure := func(r rune) bool { return r >= '0' && r <= '9' || r == '.' }
 	total, rest := time.Duration(0), v
 	for rest != "" {
-		i := strings.IndexFunc(rest, func(r rune) bool { return (r < '0' || r > '9') && r != '.' })
-		if i <= 0 {
-			return 0, fmt.Errorf("use for example 90s, 15m, 6h or 2d")
+		number := rest[:len(rest)-len(strings.TrimLeftFunc(rest, figure))]
+		rest = rest[len(number):]
+		name := rest
+		if i := strings.IndexFunc(rest, figure); i >= 0 {
+			name = rest[:i]
 		}
-		j := i
-		for j < len(rest) && (rest[j] < '0' || rest[j] > '9') && rest[j] != '.' {
-			j++
-		}
-		n, err := strconv.ParseFloat(rest[:i], 64)
-		unit, ok := map[string]time.Duration{"ms": time.Millisecond, "s": time.Second, "m": time.Minute, "min": time.Minute, "h": time.Hour, "d": 24 * time.Hour, "w": 7 * 24 * time.Hour}[rest[i:j]]
-		if err != nil || !ok || n*float64(unit) > float64(longest) {
-			return 0, fmt.Errorf("use for example 90s, 15m, 6h or 2d")
+		rest = rest[len(name):]
+		n, err := strconv.ParseFloat(number, 64)
+		unit, ok := units[name]
+		if err != nil || !ok || n*float64(unit) > float64(longest-total) {
+			return 0, errDuration
 		}
 		total += time.Duration(n * float64(unit))
-		rest = rest[j:]
 	}
-	if total <= 0 || total > longest {
-		return 0, fmt.Errorf("use for example 90s, 15m, 6h or 2d")
+	if total <= 0 {
+		return 0, errDuration
 	}
 	return total, nil
 }
+
+var errDuration = errors.New("use for example 90s, 15m, 6h or 2d, ten years at most")
 
 // ParseTime reads a time: how long ago (6h), now, today, yesterday, a date, a date and
 // time (UTC), or RFC 3339.
@@ -226,7 +306,7 @@ func ParseTime(v string, now time.Time) (time.Time, error) {
 	if d, err := ParseDuration(v); err == nil {
 		return now.Add(-d), nil
 	}
-	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04", "2006-01-02 15:04", time.DateTime, time.DateOnly} {
+	for _, layout := range []string{time.RFC3339, "2006-01-02T15:04Z07:00", "2006-01-02T15:04:05", "2006-01-02T15:04", "2006-01-02 15:04", time.DateTime, time.DateOnly} {
 		if t, err := time.Parse(layout, v); err == nil {
 			return t, nil
 		}

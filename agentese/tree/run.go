@@ -1,10 +1,10 @@
 package tree
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"reflect"
 	"strings"
 
 	"github.com/kgents/kgents/agentese"
@@ -12,36 +12,45 @@ import (
 
 // Run does an expression's steps, each with the output of the one before. It is the
 // only way in: who may do what is decided here. Its error is an *agentese.Error, or
-// the context's.
+// the context's where that has ended before anything was changed.
 func (t *Tree) Run(ctx context.Context, e agentese.Expression, s *Session) (Value, error) {
 	return t.RunWith(ctx, e, s, nil)
 }
 
-// RunWith is Run with an input for the first step.
+// RunWith is Run with an input for the first step. An empty input is none: it is what
+// the identity gives without one. An expression without steps gives its input back.
 func (t *Tree) RunWith(ctx context.Context, e agentese.Expression, s *Session, input *Value) (Value, error) {
+	if input != nil && input.Empty() {
+		input = nil
+	}
 	// All steps are looked at before the first is done: a pipeline doesn't change half.
 	calls := make([]*Call, len(e.Steps))
 	affords := make([]*Affordance, len(e.Steps))
+	piped := input != nil
 	for i, step := range e.Steps {
 		c, a, err := t.Resolve(step, s)
 		if err != nil {
 			return Value{}, err
 		}
-		if (i > 0 || input != nil) && a.Takes == "" {
+		if piped && a.Takes == "" {
 			return Value{}, &agentese.Error{
 				Kind: agentese.KindSyntax, Pos: step.Names[0].Pos, End: step.Aspect.End,
 				What: step.Path() + "." + step.Aspect.Text + " takes nothing, and something is piped into it",
-				Why:  "what the step before gives would be lost", Try: []string{"concept.identity.manifest takes anything; help >> lists the others"},
+				Why:  "what the step before gives would be lost", Try: []string{"concept.identity.manifest takes anything; affordances says what the others take"},
 			}
 		}
 		calls[i], affords[i] = c, a
+		piped = piped || !c.identity()
 	}
 	var out Value
+	if input != nil {
+		out = *input
+	}
 	for i, c := range calls {
 		c.Input = input
 		v, err := t.step(ctx, affords[i], c)
 		if err != nil {
-			return v, err
+			return v, at(e.Steps[i], err)
 		}
 		if err := narrow(&v, c.Args); err != nil {
 			return v, err
@@ -49,55 +58,63 @@ func (t *Tree) RunWith(ctx context.Context, e agentese.Expression, s *Session, i
 		if c.Args.Flag("minimal_output") {
 			v.Notes, v.Next = nil, nil
 		}
-		out = v
-		input = &out
+		if c.Args.Flag("law_check") {
+			v.Laws = t.lawsOf(ctx, e.Steps[i], s, input, v)
+		}
+		if out = v; !v.Empty() {
+			input = &v
+		}
 	}
 	return out, nil
 }
 
-func (t *Tree) step(ctx context.Context, a *Affordance, c *Call) (Value, error) {
-	if a.Change != nil {
-		v, err := t.change(ctx, a, c)
-		v.Path = c.Text
-		return v, t.explain(err, c)
+// at is the error with the step as its place, if it has none.
+func at(s agentese.Step, err error) error {
+	e, ok := err.(*agentese.Error)
+	if !ok || e.End > 0 || len(s.Names) == 0 {
+		return err
 	}
-	v, err := a.See(ctx, c)
-	if err != nil {
-		return v, t.explain(err, c)
+	placed := *e // a node may keep its own
+	placed.Pos, placed.End = s.Names[0].Pos, s.Aspect.End
+	return &placed
+}
+
+func (t *Tree) step(ctx context.Context, a *Affordance, c *Call) (Value, error) {
+	if err := ctx.Err(); err != nil {
+		return Value{}, err
+	}
+	var v Value
+	var err error
+	if a.Change != nil {
+		v, err = change(ctx, a, c)
+		v.Path = c.Text
+	} else {
+		v, err = a.See(ctx, c)
+		err = explain(ctx, err, c)
 	}
 	// What passes through the identity keeps its own.
-	if v.Path == "" {
+	if v.Path == "" && !c.identity() {
 		v.Path = c.Text
 	}
-	if c.Args.Flag("law_check") {
-		again, err := a.See(ctx, c)
-		same := err == nil && reflect.DeepEqual(shape(v), shape(again))
-		v.Add("law_check", fmt.Sprintf("the same twice, as the identity law asks: %t", same), "")
+	if v.Table != nil && len(v.Table.Rows) > MaxRows {
+		cut := *v.Table
+		cut.Total, cut.Rows = max(cut.Total, len(cut.Rows)), cut.Rows[:MaxRows]
+		v.Table = &cut
 	}
-	return v, nil
+	return v, err
 }
 
-// shape is a value without its figures, which may move between two looks.
-func shape(v Value) []string {
-	var out []string
-	for _, f := range v.Fields {
-		out = append(out, f.Name)
+// explain makes the error of what has only read one of the language's, or, where that
+// is why it failed, the context's.
+func explain(ctx context.Context, err error, c *Call) error {
+	if err == nil {
+		return nil
 	}
-	if v.Table != nil {
-		for _, c := range v.Table.Columns {
-			out = append(out, c.Name)
-		}
+	if ended := ctx.Err(); ended != nil && errors.Is(err, ended) {
+		return ended
 	}
-	return out
-}
-
-// explain makes an error one of the language's.
-func (t *Tree) explain(err error, c *Call) error {
-	if err == nil || errors.Is(err, context.Canceled) {
-		return err
-	}
-	if _, ok := errors.AsType[*agentese.Error](err); ok {
-		return err
+	if e, ok := errors.AsType[*agentese.Error](err); ok {
+		return e
 	}
 	return &agentese.Error{Kind: agentese.KindFailed, What: c.Path + " can't be looked at", Why: err.Error(), Cause: err}
 }
@@ -115,7 +132,7 @@ func (t *Tree) Resolve(step agentese.Step, s *Session) (*Call, *Affordance, erro
 		return nil, nil, &agentese.Error{
 			Kind: agentese.KindNotFound, Pos: at.Pos, End: at.End,
 			What: fmt.Sprintf("there is no %s in %s", agentese.QuoteName(at.Text), where),
-			Why:  "there are " + strings.Join(t.ChildNames(canonical), ", "),
+			Why:  t.below(canonical),
 		}
 	}
 	aspect := agentese.Aspect(strings.ToLower(step.Aspect.Text))
@@ -151,16 +168,23 @@ func (t *Tree) Resolve(step agentese.Step, s *Session) (*Call, *Affordance, erro
 	if err != nil {
 		return nil, nil, err
 	}
-	for _, n := range step.Annotations {
-		if n.Key != "span" && n.Key != "phase" && n.Key != "note" {
-			return nil, nil, &agentese.Error{Kind: agentese.KindAnnotation, Pos: n.Pos, End: n.End, What: "there is no annotation @" + n.Key, Why: "there are @span=, @phase= and @note="}
-		}
+	annotated, err := readAnnotations(step)
+	if err != nil {
+		return nil, nil, err
 	}
-	c := &Call{Path: agentese.JoinPath(canonical...), Names: live, Args: args, Aspect: aspect, Observer: s.Observer, Session: s, Tree: t, Text: step.String(), Span: args.Get("span")}
-	if n, ok := step.Annotation("span"); ok {
-		c.Span = n.Value
+	c := &Call{
+		Path: agentese.JoinPath(canonical...), Names: live, Args: args, Aspect: aspect, Observer: s.Observer, Session: s, Tree: t, Text: step.String(),
+		Span: cmp.Or(annotated["span"], args.Get("span")), Entropy: entropyOf(args),
 	}
 	return c, a, nil
+}
+
+// below says what is at a path.
+func (t *Tree) below(canonical []string) string {
+	if names := t.ChildNames(canonical); len(names) > 0 {
+		return "there are " + join(names, "and")
+	}
+	return "nothing is below it"
 }
 
 func words[T ~string](in []T) []string {
@@ -211,13 +235,13 @@ func (t *Tree) builtin(p Place, a agentese.Aspect) *Affordance {
 		}}
 	case agentese.Affordances:
 		return &Affordance{Aspect: a, Line: "what can be done here, and by whom", See: func(_ context.Context, c *Call) (Value, error) {
-			v := Value{Title: c.Path, Table: &Table{Columns: []Column{{Name: "aspect"}, {Name: "what"}, {Name: "observer"}, {Name: "open"}, {Name: "clauses"}}}}
+			v := Value{Title: c.Path, Table: &Table{Columns: []Column{{Name: "aspect"}, {Name: "what"}, {Name: "observer"}, {Name: "open"}, {Name: "clauses"}, {Name: "takes"}}}}
 			for _, a := range p.Node.Aspects() {
 				own, ok := p.Node.Affordance(a)
 				if !ok {
 					own = t.builtin(p, a)
 				}
-				v.Table.Rows = append(v.Table.Rows, []any{string(a), own.Line, own.Least().String(), c.Observer.May(*own), strings.Join(keys(own.Params), ", ")})
+				v.Table.Rows = append(v.Table.Rows, []any{string(a), own.Line, own.Least().String(), c.Observer.May(*own), strings.Join(keys(own.Params), ", "), own.Takes})
 			}
 			return v, nil
 		}}

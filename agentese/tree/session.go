@@ -10,6 +10,8 @@ import (
 const (
 	SessionEntropy = 0.10
 	CallEntropy    = 0.01
+
+	tiny = 1e-12 // ten hundredths are a tenth
 )
 
 // Session is on whose behalf expressions are run, and what was agreed with them.
@@ -54,7 +56,7 @@ func NewBudget() *Budget { return &Budget{left: SessionEntropy} }
 func (b *Budget) Draw(amount float64) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !(amount > 0) || amount > CallEntropy+1e-12 || amount > b.left+1e-12 {
+	if !(amount > 0) || amount > CallEntropy+tiny || amount > b.left+tiny {
 		return false
 	}
 	b.left = max(0, b.left-amount)

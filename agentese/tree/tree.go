@@ -28,6 +28,10 @@ const (
 	MaxRows  = 10_000
 )
 
+// Identity is the path whose manifest gives what is piped into it back, unchanged, and
+// the empty Value when nothing is. It must take anything.
+const Identity = "concept.identity"
+
 // Node is a holon: something that can be seen or changed.
 type Node struct {
 	Name     string   // one segment; of a live template what the name is: "customer"
@@ -79,8 +83,9 @@ type Affordance struct {
 	// Takes says what it makes of what is piped into it. Empty: it takes nothing.
 	Takes string
 
-	// See is an aspect that only reads. Change plans one that changes something.
-	// Exactly one of them is there.
+	// See is an aspect that only reads. Change plans one that changes something, also
+	// by reading alone. Exactly one of them is there. Neither changes Call.Input, which
+	// may be shown and piped elsewhere, too.
 	See    func(ctx context.Context, c *Call) (Value, error)
 	Change func(ctx context.Context, c *Call) (*Change, error)
 }
@@ -126,8 +131,26 @@ type Call struct {
 	Session  *Session
 	Tree     *Tree
 	Text     string // the step as it is written, for audit and requests
-	Span     string // [span=…] or @span=…
+	Span     string // @span=… or [span=…]
+
+	// Entropy is how much of the session's budget the step may use: [entropy=…], and
+	// CallEntropy without it. Draw keeps to it.
+	Entropy float64
+	drawn   float64
 }
+
+// Draw takes amount of the session's budget, all or nothing. All that a step draws is
+// at most its Entropy. A Call is not safe for concurrent use.
+func (c *Call) Draw(amount float64) bool {
+	if c.Session.Budget == nil || !(c.drawn+amount <= c.Entropy+tiny) || !c.Session.Budget.Draw(amount) {
+		return false
+	}
+	c.drawn += amount
+	return true
+}
+
+// identity says whether the step is the language's identity.
+func (c *Call) identity() bool { return c.Path == Identity && c.Aspect == agentese.Manifest }
 
 // Now is the session's clock.
 func (c *Call) Now() time.Time { return c.Session.now() }
@@ -138,7 +161,7 @@ func (c *Call) Name(what string) string { return c.Names[what] }
 // Tree is the whole of it. It doesn't change after New and is safe for concurrent use.
 type Tree struct {
 	Contexts []*Node
-	lookup   map[string]*Node // static names and {live} ones, dotted
+	lookup   map[string]Place // by pattern
 	order    []Place
 }
 
@@ -152,7 +175,7 @@ type Place struct {
 // New makes a tree of its contexts. Its error names every node that is not documented
 // or contradicts itself.
 func New(contexts ...*Node) (*Tree, error) {
-	t := &Tree{Contexts: contexts, lookup: map[string]*Node{}}
+	t := &Tree{Contexts: contexts, lookup: map[string]Place{}}
 	var wrong []string
 	for _, c := range contexts {
 		t.add(c, nil, nil, &wrong)
@@ -168,11 +191,12 @@ func New(contexts ...*Node) (*Tree, error) {
 
 func (t *Tree) add(n *Node, names []string, above []*Node, wrong *[]string) {
 	pattern := strings.Join(append(append([]string(nil), names...), n.Name), ".")
-	if t.lookup[pattern] != nil {
+	if _, twice := t.lookup[pattern]; twice {
 		*wrong = append(*wrong, pattern+" is there twice")
 	}
-	t.lookup[pattern] = n
-	t.order = append(t.order, Place{Pattern: pattern, Node: n, Above: above})
+	p := Place{Pattern: pattern, Node: n, Above: above}
+	t.lookup[pattern] = p
+	t.order = append(t.order, p)
 	below := append(append([]*Node(nil), above...), n)
 	down := strings.Split(pattern, ".")
 	for _, c := range n.Children {
@@ -190,12 +214,8 @@ func (t *Tree) Places() []Place { return t.order }
 
 // At is the node of a pattern: world.customers.{customer}.
 func (t *Tree) At(pattern string) (Place, bool) {
-	for _, p := range t.order {
-		if p.Pattern == pattern {
-			return p, true
-		}
-	}
-	return Place{}, false
+	p, ok := t.lookup[pattern]
+	return p, ok
 }
 
 // Find goes down the names, exactly as they are written but for case. A name that is
@@ -209,13 +229,13 @@ func (t *Tree) Find(names []string) (found Place, live map[string]string, canoni
 		if i > 0 {
 			next = pattern + "." + next
 		}
-		if t.lookup[next] != nil && !strings.ContainsAny(name, "{}.") {
+		if _, fixed := t.lookup[next]; fixed && !strings.ContainsAny(name, "{}.") {
 			pattern = next
 			canonical = append(canonical, strings.ToLower(name))
 			continue
 		}
-		n := t.lookup[pattern]
-		if i == 0 || n == nil || n.Live == nil {
+		n := t.lookup[pattern].Node
+		if n == nil || n.Live == nil {
 			break
 		}
 		what := n.Live.Node.Name
@@ -226,8 +246,7 @@ func (t *Tree) Find(names []string) (found Place, live map[string]string, canoni
 	if len(canonical) == 0 {
 		return Place{}, live, nil, 0
 	}
-	p, _ := t.At(pattern)
-	return p, live, canonical, len(canonical)
+	return t.lookup[pattern], live, canonical, len(canonical)
 }
 
 // Affordance is the node's own one for an aspect. Define and affordances are there

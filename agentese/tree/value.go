@@ -66,7 +66,7 @@ type Field struct {
 // Table has a row for each thing of a list.
 type Table struct {
 	Columns []Column `json:"columns"`
-	Rows    [][]any  `json:"rows"`            // values as in Field
+	Rows    [][]any  `json:"rows"`            // values as in Field; in JSON objects by the columns' names
 	Total   int      `json:"total,omitempty"` // how many there are, if more than Rows
 }
 
