@@ -18,7 +18,7 @@ const tag = "Agent Town"
 
 // Whose is the customer that a request is about.
 type Whose struct {
-	Customer string `query:"customer" maxLength:"63" doc:"Whose towns. An operator's key has to name it, a customer's key needn't."`
+	Customer string `query:"customer" maxLength:"63" doc:"Whose towns. An operator's key has to name it, but for a list of all; a customer's key needn't."`
 }
 
 // Path is the town that a request is about.
@@ -36,7 +36,7 @@ type (
 	}
 	townsOut struct {
 		Body struct {
-			Towns []Town `json:"towns" doc:"The oldest first"`
+			Towns []Town `json:"towns" doc:"The oldest first; of all customers, those of one after those of another"`
 			Next  string `json:"next,omitempty" doc:"What to send as after for the next page; absent on the last"`
 		}
 	}
@@ -112,16 +112,22 @@ func (h *Host) Register(a *api.API) {
 		t, err := h.Found(ctx, customer, Wish{Name: b.Name, Citizens: b.Citizens, Seed: seed, Model: b.Model, Pace: seconds(b.Pace)})
 		return &oneTown{t}, err
 	})
-	api.Handle(a, route(http.MethodGet, "", kgents.ScopeRead, "list-towns", "The customer's towns", ""), func(ctx context.Context, caller kgents.Principal, in *struct {
+	api.Handle(a, route(http.MethodGet, "", kgents.ScopeRead, "list-towns", "The customer's towns",
+		"With an operator's key and without a customer, those of all customers, by customer."), func(ctx context.Context, caller kgents.Principal, in *struct {
 		Whose
-		After string `query:"after" maxLength:"64" doc:"Id of the last town of the page before"`
+		After string `query:"after" maxLength:"128" doc:"The next of the page before"`
 		Limit int    `query:"limit" minimum:"1" maximum:"100" default:"100" doc:"Most towns in the answer"`
 	}) (*townsOut, error) {
+		out := &townsOut{}
+		if caller.Operator() && in.Customer == "" {
+			var err error
+			out.Body.Towns, out.Body.Next, err = h.ListAll(ctx, in.After, min(in.Limit, pageTowns))
+			return out, err
+		}
 		customer, err := caller.For(in.Customer)
 		if err != nil {
 			return nil, err
 		}
-		out := &townsOut{}
 		out.Body.Towns, err = h.List(ctx, customer, in.After, min(in.Limit, pageTowns))
 		if n := len(out.Body.Towns); n == in.Limit {
 			out.Body.Next = out.Body.Towns[n-1].ID

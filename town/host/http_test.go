@@ -136,6 +136,63 @@ func TestRoutes(t *testing.T) {
 	ask(t, s, "acme read", "GET", path, "", 404, nil)
 }
 
+// An operator who names nobody sees everybody's towns, page by page.
+func TestListAll(t *testing.T) {
+	b := newBed(t, nil)
+	h := b.host()
+	s := serve(t, h)
+	var all struct {
+		Towns []Town
+		Next  string
+	}
+	ask(t, s, "operator", "GET", "/v1/town", "", 200, &all)
+	if all.Towns == nil || len(all.Towns) > 0 || all.Next != "" {
+		t.Errorf("without towns: %+v", all)
+	}
+	var want []string
+	for _, customer := range []string{"a-corp", "acme", "zoo"} {
+		for range 3 {
+			want = append(want, customer+" "+b.found(h, customer, Wish{Citizens: 3}).ID)
+		}
+	}
+	for limit := 1; limit <= 10; limit++ {
+		var got []string
+		for after, pages := "", 0; ; pages++ {
+			all.Towns, all.Next = nil, ""
+			ask(t, s, "operator", "GET", fmt.Sprint("/v1/town?limit=", limit, "&after=", after), "", 200, &all)
+			for _, town := range all.Towns {
+				got = append(got, town.Customer+" "+town.ID)
+			}
+			if after = all.Next; after == "" || pages > 10 {
+				break
+			}
+		}
+		if d := cmp.Diff(want, got); d != "" {
+			t.Errorf("by %d (-want +got):\n%s", limit, d)
+		}
+	}
+	all.Towns = nil
+	ask(t, s, "operator", "GET", "/v1/town?customer=acme", "", 200, &all)
+	if len(all.Towns) != 3 || all.Towns[0].Customer != "acme" {
+		t.Errorf("acme's towns are %v", all.Towns)
+	}
+	if err := h.Delete(t.Context(), "acme", all.Towns[0].ID); err != nil {
+		t.Fatal(err)
+	}
+	after := "acme/" + all.Towns[0].ID // of one that is gone: nobody's is left out
+	all.Towns = nil
+	ask(t, s, "operator", "GET", "/v1/town?after="+after, "", 200, &all)
+	if len(all.Towns) != 5 {
+		t.Errorf("behind a town that is gone there are %d, want 5", len(all.Towns))
+	}
+	ask(t, s, "acme read", "GET", "/v1/town", "", 200, &all)
+	for _, town := range all.Towns {
+		if town.Customer != "acme" {
+			t.Errorf("acme sees %+v", town)
+		}
+	}
+}
+
 // Every route, by every other kind of key: another customer's town isn't there, and a key
 // without the scope may not.
 func TestIsolation(t *testing.T) {
@@ -172,6 +229,7 @@ func TestIsolation(t *testing.T) {
 	}
 	ask(t, s, "other admin", "GET", "/v1/town?customer=acme", "", 403, nil)
 	ask(t, s, "other admin", "POST", "/v1/town?customer=acme", `{}`, 403, nil)
+	b.found(h, "else", Wish{Citizens: 3})
 	var list struct{ Towns []Town }
 	ask(t, s, "other admin", "GET", "/v1/town", "", 200, &list)
 	if len(list.Towns) > 0 {

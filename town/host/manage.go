@@ -237,6 +237,34 @@ func (h *Host) List(ctx context.Context, customer, after string, limit int) ([]T
 	return towns, nil
 }
 
+// ListAll returns at most limit towns of all customers, by customer and each one's oldest
+// first, behind the place after, and the place of the last if there may be more. A place
+// is what an earlier call returned.
+func (h *Host) ListAll(ctx context.Context, after string, limit int) (towns []Town, next string, err error) {
+	owners, err := h.store.owners(ctx)
+	if err != nil {
+		return nil, "", err
+	}
+	last, id, _ := strings.Cut(after, "/")
+	towns = []Town{}
+	for _, customer := range owners {
+		if customer < last {
+			continue
+		}
+		if customer != last {
+			id = ""
+		}
+		some, err := h.List(ctx, customer, id, limit-len(towns))
+		if err != nil {
+			return nil, "", err
+		}
+		if towns = append(towns, some...); len(towns) >= limit {
+			return towns, customer + "/" + towns[len(towns)-1].ID, nil
+		}
+	}
+	return towns, "", nil
+}
+
 // Count is how many towns the customer has.
 func (h *Host) Count(ctx context.Context, customer string) (int64, error) {
 	var r roster

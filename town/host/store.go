@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -111,6 +113,35 @@ func (s *store) get(ctx context.Context, key string, v any) (revision uint64, er
 		return 0, fmt.Errorf("bucket %s: what key %s holds can't be read: %w", s.c.TownsName(), key, err)
 	}
 	return entry.Revision(), nil
+}
+
+// owners lists the customers who have, or had, towns, in the order of their ids. It reads
+// the keys alone.
+func (s *store) owners(ctx context.Context) ([]string, error) {
+	kv, err := s.open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, ioTimeout)
+	defer cancel()
+	watch, err := kv.Watch(ctx, ownKey("*"), jetstream.MetaOnly(), jetstream.IgnoreDeletes())
+	if err != nil {
+		return nil, s.failed(err)
+	}
+	defer watch.Stop()
+	var owners []string
+	for {
+		select {
+		case <-ctx.Done():
+			return nil, unavailable(ctx.Err())
+		case entry := <-watch.Updates():
+			if entry == nil { // that was all
+				slices.Sort(owners)
+				return owners, nil
+			}
+			owners = append(owners, strings.TrimPrefix(entry.Key(), ownKey("")))
+		}
+	}
 }
 
 // put writes v if the value still has the revision, 0 meaning that there is none, and
