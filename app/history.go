@@ -9,6 +9,7 @@ import (
 	"github.com/kgents/kgents/history"
 	"github.com/kgents/kgents/publish"
 	"github.com/kgents/kgents/reconcile"
+	"github.com/kgents/kgents/trace"
 )
 
 // startHistory comes before everything that has something to tell, and so ends after it.
@@ -28,6 +29,15 @@ func (a *App) startSeries() {
 	}
 	a.series = history.NewSeries(a.reg, a.log)
 	a.onStop(a.series.Close)
+}
+
+// followEvents answers how far an event has come.
+func (a *App) followEvents() *trace.Tracer {
+	c := trace.Config{JetStream: a.js, Stream: a.streams, Meter: a.meter, Log: a.log}
+	if s := a.spool; s != nil {
+		c.Spooled = func() int { return s.Status().Events }
+	}
+	return trace.New(c)
 }
 
 func (a *App) remember(kind history.Kind, what, detail string) {

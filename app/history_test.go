@@ -10,6 +10,7 @@ import (
 
 	"github.com/kgents/kgents/config"
 	"github.com/kgents/kgents/history"
+	"github.com/kgents/kgents/trace"
 )
 
 func (p *program) history(query string) (a history.Answer) {
@@ -164,4 +165,35 @@ func mustRequest(t *testing.T, key, url string) *http.Request {
 	}
 	req.Header.Set("Authorization", "Bearer "+key)
 	return req
+}
+
+// An event is followed through the running program, by its id alone.
+func TestTrace(t *testing.T) {
+	t.Parallel()
+	p := start(t, config.RoleUp, settings(t, config.RoleUp, nil))
+	if a := p.send(p.interaction("it-1")); a.status != http.StatusNoContent {
+		t.Fatalf("the event is answered with %d %s", a.status, a.body)
+	}
+	if a := p.send(p.webhook("evt_1", "invoice.paid")); a.status != http.StatusOK {
+		t.Fatalf("the webhook is answered with %d %s", a.status, a.body)
+	}
+	for id, want := range map[string]struct{ source, typ string }{"it-1": {"smallville", "town.interaction"}, "evt_1": {"stripe", ""}} {
+		var a trace.Answer
+		eventually(t, id+" is metered", func() bool {
+			got := p.get("/api/v1/trace/" + id + "?since=1h")
+			if err := json.Unmarshal([]byte(got.body), &a); got.status != http.StatusOK || err != nil {
+				t.Fatalf("it answers %d %s (%v)", got.status, got.body, err)
+			}
+			return a.Verdict == trace.IsMetered && a.Events[0].Stages[2].State == trace.Done
+		})
+		e := a.Events[0]
+		if e.Source != want.source || want.typ != "" && e.Type != want.typ || !a.Looked.Whole {
+			t.Errorf("%s is %+v", id, a)
+		}
+		for _, s := range e.Stages[:4] {
+			if s.State != trace.Done || s.At.IsZero() && s.Name != trace.Delivered {
+				t.Errorf("%s: %s is %s at %v", id, s.Name, s.State, s.At)
+			}
+		}
+	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/kgents/kgents/history"
 	"github.com/kgents/kgents/receive"
 	"github.com/kgents/kgents/system"
+	"github.com/kgents/kgents/trace"
 )
 
 // Bounds of the HTTP server.
@@ -102,6 +103,7 @@ func (a *App) routes() http.Handler {
 	}
 	if a.past != nil {
 		history.NewAPI(a.past, a.series).Register(mux, a.operators)
+		mux.Handle("GET "+trace.Path, a.operators(trace.Path, a.followEvents()))
 	}
 	mux.HandleFunc("GET /health", a.watch.serveHealth)
 	mux.HandleFunc("GET /health/saas", a.watch.serveSaaS)

@@ -144,18 +144,22 @@ func (b *tenants) attempts() map[string][]attempt {
 		return `{"specversion":"1.0","id":"theft-` + subject + `","source":"s","type":"agent.tokens","subject":"` + subject + `","data":{"tokens":1000000}}`
 	}
 	return map[string][]attempt{
-		"ingest-events":   {{body: events(victim)}, {body: "[" + events(attacker) + "," + events(victim) + "]"}, {body: strings.Replace(events(victim), `"s"`, `"stripe"`, 1)}},
-		"query-meter":     {{query: "subject=" + victim}, {query: "subject=" + attacker + "&subject=" + victim}, {query: "groupBy=subject"}, {query: "filterGroupBy[subject]=" + victim}, {query: "filterGroupBy%5Bsubject%5D=" + victim}, {query: "groupBy=agent&groupBy=subject"}, {query: "subject%00=" + victim}, {query: "groupBy=agent;subject=" + victim}},
-		"list-events":     {{query: "subject=" + victim}, {query: "id=zq9x"}, {query: "subject=" + attacker + "&subject=" + victim}, {query: "clientId=zq9x"}, {query: "id=zq9x;subject=" + victim}},
-		"create-customer": {{body: `{"id":"` + victim + `"}`}, {body: `{"id":"mallory2","stripe_customer":"cus_betazq9x"}`}},
-		"update-customer": {{body: `{"override":"free"}`}, {body: `{"name":"mine"}`}, {body: `{"stripe_customer":"cus_mallory"}`}},
-		"create-key":      {{body: `{"customer":"` + victim + `","scopes":["read"]}`}, {body: `{"operator":true,"scopes":["admin"]}`}, {body: `{"customer":"","operator":true,"scopes":["admin"]}`}},
-		"list-keys":       {{query: "customer=" + victim}, {query: "operator=true"}},
-		"rotate-key":      {{body: `{"overlap":"0s"}`}},
-		"create-town":     {{query: "customer=" + victim, body: `{"citizens":3,"name":"mine"}`}, {body: `{"citizens":3,"customer":"` + victim + `"}`}},
-		"pace-town":       {{body: `{"pace":1}`}},
-		"create-checkout": {{body: `{"customer":"` + victim + `","plan":"pro","interval":"month"}`}},
-		"create-portal":   {{body: `{"customer":"` + victim + `"}`}},
+		"ingest-events":      {{body: events(victim)}, {body: "[" + events(attacker) + "," + events(victim) + "]"}, {body: strings.Replace(events(victim), `"s"`, `"stripe"`, 1)}},
+		"query-meter":        {{query: "subject=" + victim}, {query: "subject=" + attacker + "&subject=" + victim}, {query: "groupBy=subject"}, {query: "filterGroupBy[subject]=" + victim}, {query: "filterGroupBy%5Bsubject%5D=" + victim}, {query: "groupBy=agent&groupBy=subject"}, {query: "subject%00=" + victim}, {query: "groupBy=agent;subject=" + victim}},
+		"list-events":        {{query: "subject=" + victim}, {query: "id=zq9x"}, {query: "subject=" + attacker + "&subject=" + victim}, {query: "clientId=zq9x"}, {query: "id=zq9x;subject=" + victim}},
+		"create-customer":    {{body: `{"id":"` + victim + `"}`}, {body: `{"id":"mallory2","stripe_customer":"cus_betazq9x"}`}},
+		"update-customer":    {{body: `{"override":"free"}`}, {body: `{"name":"mine"}`}, {body: `{"stripe_customer":"cus_mallory"}`}},
+		"create-key":         {{body: `{"customer":"` + victim + `","scopes":["read"]}`}, {body: `{"operator":true,"scopes":["admin"]}`}, {body: `{"customer":"","operator":true,"scopes":["admin"]}`}},
+		"list-keys":          {{query: "customer=" + victim}, {query: "operator=true"}},
+		"rotate-key":         {{body: `{"overlap":"0s"}`}},
+		"trace-event":        {{query: "source=" + victim + "%2Fs"}, {query: "since=1h"}},
+		"get-history":        {{query: "since=1h"}, {query: "kind=change"}},
+		"get-history-series": {{query: "name=kgents_customers"}},
+		"list-towns":         {{query: "customer="}, {query: "after=" + victim}, {query: "customer=&after=" + victim + "%2F" + b.victim["town"]}},
+		"create-town":        {{query: "customer=" + victim, body: `{"citizens":3,"name":"mine"}`}, {body: `{"citizens":3,"customer":"` + victim + `"}`}},
+		"pace-town":          {{body: `{"pace":1}`}},
+		"create-checkout":    {{body: `{"customer":"` + victim + `","plan":"pro","interval":"month"}`}},
+		"create-portal":      {{body: `{"customer":"` + victim + `"}`}},
 	}
 }
 
@@ -273,6 +277,8 @@ func (b *tenants) names(path, parameter string) (string, bool) {
 		return victim, true
 	case strings.HasPrefix(path, "/v1/town/") && parameter == "id":
 		return b.victim["town"], true
+	case strings.HasPrefix(path, "/api/v1/trace/"):
+		return "zq9x-1", true
 	case parameter == "prefix":
 		return b.victim["prefix"], true
 	case parameter == "slug":

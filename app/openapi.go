@@ -9,6 +9,7 @@ import (
 	"github.com/kgents/kgents/api"
 	"github.com/kgents/kgents/history"
 	"github.com/kgents/kgents/system"
+	"github.com/kgents/kgents/trace"
 )
 
 // described is a route that isn't one of package api's.
@@ -80,6 +81,9 @@ var olderRoutes = []described{
 	{method: http.MethodGet, path: history.SeriesPath, id: "get-history-series", tag: "Operation", summary: "What the program's figures were in the last six hours", gives: jsonType,
 		detail: "A sample every ten seconds of the figures that are listed without a name, of this replica, since its start. `name` may come more than once. For the operator's keys only.",
 		query:  []string{"name", "since", "step"}, answers: map[string]string{"404": "The past of this figure is not kept"}},
+	{method: http.MethodGet, path: trace.Path, id: "trace-event", tag: "Operation", summary: "How far an event has come", gives: jsonType,
+		detail: "By its CloudEvents id, a Stripe event's `evt_…` or a usage event's: when it was received, where it is in the stream, whether it was delivered and metered, or is a dead letter, and how far was looked. Without its data. For the operator's keys only.",
+		query:  []string{"source", "since"}},
 	{method: http.MethodGet, path: system.Path, id: "get-system", tag: "Operation", summary: "What the program and its servers are", gives: jsonType, detail: "For the operator's keys only."},
 	{
 		method: http.MethodGet, path: "/v1/billing/checkout/{token}", id: "open-checkout-link", tag: "Billing", summary: "Open a link to checkout in a browser", open: true,
