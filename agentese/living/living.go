@@ -24,7 +24,8 @@ type Sources struct {
 
 	PrometheusURL   string // empty: not configured
 	AlertmanagerURL string
-	HTTP            *http.Client // for those two
+	HTTP            *http.Client // for those two; nil: one without settings
+	Namespace       string       // whose metrics and alerts are ours, where two deployments share them; empty: all
 
 	// Cluster opens Kubernetes; nil, or cluster.ErrNone, when there is none. Its
 	// client is kept and shared by who made the Sources.
