@@ -89,6 +89,9 @@ func span(d time.Duration) string {
 		return "-" + span(-d)
 	}
 	if d < time.Minute {
+		if d%time.Second == 0 {
+			return fmt.Sprintf("%ds", d/time.Second)
+		}
 		return term.Duration(d)
 	}
 	two := func(big, small time.Duration, a, b string) string {

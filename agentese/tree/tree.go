@@ -91,7 +91,10 @@ type Affordance struct {
 }
 
 // Example is an expression that runs, with what it is good for.
-type Example struct{ Expr, Line string }
+type Example struct {
+	Expr string `json:"expr"`
+	Line string `json:"line"`
+}
 
 // The kinds of a parameter's value.
 const (
