@@ -13,6 +13,9 @@ package search
 
 import (
 	"context"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/kgents/kgents/agentese/tree"
@@ -47,18 +50,125 @@ type Suggestion struct {
 
 // Index answers questions about one tree. It is safe for concurrent use.
 type Index struct {
-	tree *tree.Tree
+	tree  *tree.Tree
+	built func() *built
+	live  atomic.Pointer[tree.Snapshot]
+	names atomic.Pointer[names]
+	past  past
 }
 
-// New takes the tree. The index itself is built by the first that needs it, or in the
-// background: New returns at once.
-func New(t *tree.Tree) (*Index, error) { return &Index{tree: t}, nil }
+// New takes the tree. The index itself is built by Warm or by the first that needs it:
+// New returns at once.
+func New(t *tree.Tree) (*Index, error) {
+	known, err := ReadWordings(wordingsText)
+	if err != nil {
+		return nil, err
+	}
+	return NewWith(t, known), nil
+}
 
-// Update takes the live names that are known now.
-func (x *Index) Update(s *tree.Snapshot) {}
+// NewWith is New with other known wordings than those that are part of the program,
+// for an evaluation that must not know its questions.
+func NewWith(t *tree.Tree, known []Wording) *Index {
+	return &Index{tree: t, built: sync.OnceValue(func() *built { return build(t, known) })}
+}
 
-// Learn remembers that a question meant an expression: it is first next time.
-func (x *Index) Learn(question, expr string) {}
+// Warm builds the index if it isn't yet. A shell calls it in the background.
+func (x *Index) Warm() { x.ready() }
+
+// ready is the index with the live names that are known.
+func (x *Index) ready() (*built, *names) {
+	b := x.built()
+	n := x.names.Load()
+	if n == nil {
+		n = newNames(b.tree, x.live.Load(), nil)
+		x.names.Store(n)
+	}
+	return b, n
+}
+
+// Update takes the live names that are known now. It is ready when it returns.
+func (x *Index) Update(s *tree.Snapshot) {
+	x.live.Store(s)
+	x.names.Store(newNames(x.tree, s, nil))
+}
+
+// Learn remembers that a question meant an expression: it is first next time. What is
+// no expression of the tree is not remembered.
+func (x *Index) Learn(question, expr string) {
+	b, n := x.ready()
+	option, step, _, ok := b.locate(expr)
+	if !ok {
+		return
+	}
+	q := b.reader.read(question, n, time.Now())
+	x.past.keep(use{terms: q.terms, option: option, step: step})
+}
 
 // Find gives q.Limit suggestions at most, the best first; none if nothing fits.
-func (x *Index) Find(ctx context.Context, q Query) []Suggestion { return nil }
+func (x *Index) Find(ctx context.Context, q Query) []Suggestion {
+	if ctx.Err() != nil {
+		return nil
+	}
+	b, n := x.ready()
+	now := q.Now
+	if now.IsZero() {
+		now = time.Now()
+	}
+	asked := b.reader.read(q.Text, n, now.UTC())
+	if len(asked.terms) == 0 {
+		return nil
+	}
+	l := b.look(asked, n)
+	cs := b.candidates(l, n)
+	used := x.past.like(asked.terms)
+	for i := range cs {
+		c := &cs[i]
+		c.extra = placeWeight * near(q.Place, &b.options[c.option], c.names)
+		for _, u := range used {
+			if u.option == c.option {
+				c.extra += pastWeight * u.likeness
+			}
+		}
+	}
+	b.rank(cs)
+	sure := chances(cs)
+	limit := q.Limit
+	if limit <= 0 {
+		limit = 5
+	}
+	limit = min(limit, MaxFound)
+	var out []Suggestion
+	seen := map[string]bool{}
+	for i := 0; i < len(cs) && len(out) < limit; i++ {
+		c := &cs[i]
+		step := b.step(c, l, now)
+		expr := step.String()
+		if seen[expr] || sure[i] < leastChance && len(out) >= 3 {
+			continue
+		}
+		seen[expr] = true
+		out = append(out, b.suggest(c, l, expr, sure, i, q.Observer))
+	}
+	return out
+}
+
+// Below leastChance a suggestion is only made when there are hardly others; from
+// confidentChance on one may be run without asking.
+const (
+	leastChance     = 0.002
+	confidentChance = 0.8
+)
+
+// suggest makes a suggestion of the i-th candidate.
+func (b *built) suggest(c *candidate, l *look, expr string, sure []float64, i int, o tree.Observer) Suggestion {
+	opt := &b.options[c.option]
+	s := Suggestion{Expr: expr, Line: opt.line(), Score: sure[i], Why: b.why(c, l), Changes: opt.changes || strings.Contains(expr, "sip[of=fault]")}
+	may := true
+	if opt.afford != nil && !o.May(*opt.afford) {
+		may = false
+		s.Why = join(s.Why, "needs the observer "+opt.afford.Least().String())
+	}
+	s.Confident = i == 0 && sure[i] >= confidentChance && !s.Changes && may && c.features[lacking] == 0
+	return s
+}

@@ -1,0 +1,52 @@
+package search
+
+import (
+	_ "embed"
+	"fmt"
+	"strings"
+)
+
+// wordingsText are questions of which is known what they mean: the tuning part of the
+// evaluation, a line each: question, expected expressions, kind, separated by tabs.
+//
+//go:embed wordings.tsv
+var wordingsText string
+
+//go:embed asks.txt
+var asksText string
+
+// readAsks reads lines of an expression and its questions.
+func readAsks(text string) []Wording {
+	var out []Wording
+	for line := range strings.Lines(text) {
+		expr, asks, ok := strings.Cut(strings.TrimRight(line, "\r\n"), "\t")
+		if !ok || strings.HasPrefix(line, "#") {
+			continue
+		}
+		for ask := range strings.SplitSeq(asks, " | ") {
+			out = append(out, Wording{Question: ask, Expected: []string{expr}})
+		}
+	}
+	return out
+}
+
+// ReadWordings reads lines of a question and its expected expressions, separated by a
+// tab, the expressions by " | ". What follows a further tab is not read. The error
+// names the line that is none.
+func ReadWordings(text string) ([]Wording, error) {
+	var out []Wording
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		line = strings.TrimRight(line, "\r\n")
+		if line == "" || strings.HasPrefix(line, "#") {
+			continue
+		}
+		cols := strings.Split(line, "\t")
+		if len(cols) < 2 {
+			return nil, fmt.Errorf("search: line %d is no wording: it has no tab", n)
+		}
+		out = append(out, Wording{Question: cols[0], Expected: strings.Split(cols[1], " | ")})
+	}
+	return out, nil
+}
