@@ -50,6 +50,10 @@ e2e: ## Deploy to a real Kubernetes cluster, and do to it all that may happen, u
 bench: ## Measure, as a table: docs/benchmarks.md
 	@./scripts/bench
 
+.PHONY: eval
+eval: ## How well the shell finds what people mean: questions, typos, latency (MISSED=1 lists what it missed)
+	@./scripts/eval
+
 .PHONY: cross
 cross: ## Build for every supported platform
 	@for p in linux/amd64 linux/arm64 darwin/amd64 darwin/arm64; do \

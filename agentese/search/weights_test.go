@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/kgents/kgents/agentese/search/searchtest"
 )
 
 var update = flag.Bool("update", false, "learn the weights anew and write weights.go")
@@ -23,7 +25,7 @@ type judged struct {
 
 // folds judges each known wording by an index that doesn't know it.
 func folds(t *testing.T, known []Wording, n int) []judged {
-	tr, live := pathTree(t), liveNames(t)
+	tr, live := searchtest.Tree(t), searchtest.Live(t)
 	var out []judged
 	for f := range n {
 		var train, test []Wording

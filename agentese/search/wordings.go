@@ -50,3 +50,25 @@ func ReadWordings(text string) ([]Wording, error) {
 	}
 	return out, nil
 }
+
+// Known are all wordings that are part of the program, besides those of the nodes.
+func Known() []Wording {
+	known, err := ReadWordings(wordingsText)
+	if err != nil {
+		return nil // a test reads them
+	}
+	return append(readAsks(asksText), known...)
+}
+
+// LexiconPhrases are the words, and words that stand together, of the lexicon.
+func LexiconPhrases() []string {
+	var out []string
+	for line := range strings.Lines(lexiconText) {
+		if _, words, ok := strings.Cut(line, ":"); ok && !strings.HasPrefix(line, "#") {
+			for p := range strings.SplitSeq(words, ",") {
+				out = append(out, strings.TrimSpace(p))
+			}
+		}
+	}
+	return out
+}

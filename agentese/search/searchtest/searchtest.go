@@ -1,29 +1,49 @@
-package search
+// Package searchtest has the tree and the live names over which finding by words is
+// tested and measured: the real tree, and a busy system's names.
+package searchtest
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"github.com/kgents/kgents/agentese"
+	"github.com/kgents/kgents/agentese/living"
 	"github.com/kgents/kgents/agentese/tree"
+	"github.com/kgents/kgents/agentese/whole"
+	"github.com/kgents/kgents/api/client"
 )
 
-// pathTree is a tree of names and lines only, without what its nodes' authors write.
-func pathTree(t testing.TB) *tree.Tree {
-	raw, err := os.ReadFile("testdata/paths.txt")
+//go:embed paths.txt
+var pathsText string
+
+// Tree is the tree that the program has; as long as not all of its contexts are there,
+// one of names and lines.
+func Tree(t testing.TB) *tree.Tree {
+	real, err := whole.Tree(&living.Sources{API: &client.Client{}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	if len(real.Contexts) == len(agentese.Contexts()) {
+		return real
+	}
+	return pathTree(t)
+}
+
+// pathTree is a tree of names and lines only, without what its nodes' authors write.
+func pathTree(t testing.TB) *tree.Tree {
+	raw := pathsText
 	var contexts []*tree.Node
 	for _, name := range agentese.Contexts() {
 		contexts = append(contexts, newNode(name))
 	}
-	for line := range strings.Lines(string(raw)) {
+	for line := range strings.Lines(raw) {
 		path, text, _ := strings.Cut(strings.TrimSpace(line), "\t")
 		path, params, _ := strings.Cut(path, "[")
 		parts := strings.Split(path, ".")
@@ -107,9 +127,9 @@ func newNode(name string) *tree.Node {
 	return &tree.Node{Name: name, Line: "a node", Doc: strings.Repeat("a paragraph ", 5), Synonyms: []string{name}}
 }
 
-// liveNames is a snapshot as a busy system gives it: 10,000 customers more than those
+// Live is a snapshot as a busy system gives it: 10,000 customers more than those
 // that are asked about.
-func liveNames(t testing.TB) *tree.Snapshot {
+func Live(t testing.TB) *tree.Snapshot {
 	entries := func(names ...string) []tree.Entry {
 		var out []tree.Entry
 		for _, n := range names {
@@ -125,9 +145,9 @@ func liveNames(t testing.TB) *tree.Snapshot {
 		"world.town.riverdale.citizens":   entries("Alice", "Bruno", "Clara"),
 		"world.deadletter":                entries("40", "41", "42", "43", "44", "45"),
 		"world.kubernetes.deployments":    entries("kgents-api", "kgents-sink", "nats", "redis", "openmeter"),
-		"concept.alerts":                  entries(matches(t, "../../alerts/rules.yaml", `alert: (\w+)`)...),
-		"world.alerts":                    entries(matches(t, "../../alerts/rules.yaml", `alert: (\w+)`)...),
-		"concept.metrics":                 entries(matches(t, "../../docs/saas/metrics.md", "`(kgents_\\w+)`")...),
+		"concept.alerts":                  entries(matches(t, "alerts/rules.yaml", `alert: (\w+)`)...),
+		"world.alerts":                    entries(matches(t, "alerts/rules.yaml", `alert: (\w+)`)...),
+		"concept.metrics":                 entries(matches(t, "docs/saas/metrics.md", "`(kgents_\\w+)`")...),
 		"concept.runbook":                 entries(sections(t)...),
 	}}
 	for i := range 10_000 {
@@ -137,7 +157,16 @@ func liveNames(t testing.TB) *tree.Snapshot {
 }
 
 func matches(t testing.TB, file, pattern string) []string {
-	raw, err := os.ReadFile(file)
+	root, err := os.Getwd()
+	for ; err == nil && root != "/"; root = filepath.Dir(root) {
+		if _, none := os.Stat(filepath.Join(root, "go.mod")); none == nil {
+			break
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := os.ReadFile(filepath.Join(root, file))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +181,7 @@ func matches(t testing.TB, file, pattern string) []string {
 
 func sections(t testing.TB) []string {
 	var out []string
-	for _, h := range matches(t, "../../docs/saas/runbook.md", `(?m)^##+ (.+)$`) {
+	for _, h := range matches(t, "docs/saas/runbook.md", `(?m)^##+ (.+)$`) {
 		out = append(out, strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(strings.ToLower(h), "-"), "-"))
 	}
 	return out
