@@ -74,26 +74,17 @@ const (
 
 // Matcher corrects and completes over one tree. It is safe for concurrent use.
 type Matcher struct {
-	tree *tree.Tree
-	live atomic.Pointer[tree.Snapshot]
+	graph *graph
+	live  atomic.Pointer[names]
 }
 
 // New makes a matcher of the tree's fixed names.
-func New(t *tree.Tree) *Matcher { return &Matcher{tree: t} }
-
-// Update takes the live names that there are now, in place of those before. A
-// correction that is under way ends with the names with which it began.
-func (m *Matcher) Update(s *tree.Snapshot) { m.live.Store(s) }
-
-// Correct says what the input was meant to be, at a place (the names that the shell is
-// at, without an aspect) and for an observer: what the observer may not do is offered
-// with what it needs, never decided.
-func (m *Matcher) Correct(input string, place []string, o tree.Observer) Correction {
-	return Correction{}
+func New(t *tree.Tree) *Matcher {
+	m := &Matcher{graph: newGraph(t)}
+	m.live.Store(newNames(m.graph, nil))
+	return m
 }
 
-// Complete says how the line can go on at the cursor (in bytes), best first, at most
-// MaxCompletions.
-func (m *Matcher) Complete(line string, cursor int, place []string, o tree.Observer) []Completion {
-	return nil
-}
+// Update takes the live names that there are now, in place of those before; nil is
+// none. A correction that is under way ends with the names with which it began.
+func (m *Matcher) Update(s *tree.Snapshot) { m.live.Store(newNames(m.graph, s)) }

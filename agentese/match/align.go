@@ -1,0 +1,522 @@
+package match
+
+import (
+	"cmp"
+	"math/bits"
+	"slices"
+	"strings"
+
+	"github.com/kgents/kgents/agentese"
+)
+
+// What it costs that a path was not only mistyped.
+const (
+	costNoContext = 0.3  // the context is missing
+	costNoHolon   = 0.4  // a holon in the middle is missing
+	costFromHere  = 0.02 // missing, but it is where the shell is
+	costOtherRoot = 0.9  // another context was written
+	costMoved     = 0.4  // a word stands too far behind
+	costVerbFirst = 0.1  // the aspect stands before the path, as in "show nats"
+	costJoined    = 0.25 // a word was cut in two, or two were written as one
+	costExtra     = 1.1  // a word that means nothing here
+	costFiller    = 0.35 // the same, of a word such as "the"
+	costUsual     = 0.1  // no aspect: manifest is meant
+	costUnusual   = 0.9  // no aspect, and another than the usual is taken
+	costNoAspect  = 1.2  // an aspect that the node doesn't have
+)
+
+// aligner matches one tokenization of one step against the tree.
+type aligner struct {
+	g      *graph
+	live   *names
+	place  []string
+	tokens []token
+	pairs  []typed // pairs[i] is tokens[i] and the next, written as one
+	paired []bool
+	known  []bool // the token is a word of the tree, or a live name, as it stands
+
+	words  [][]hit // memo: words[i] by graph word, for tokens, then pairs
+	looked map[*set][][]hit
+	states []state
+	found  []found
+}
+
+// found is one way to read the step's path.
+type found struct {
+	node   *node
+	segs   []seg // node's, with live slots above the last filled
+	names  []string
+	aspect int // of node.aspects
+	cost   float32
+	why    []string
+	moved  []string
+	clause [2]string // that came with the aspect's word
+	unsure bool      // may be offered, not decided
+
+	dropped, extra, slips, slipped, initials int // tokens, but slips: edits
+}
+
+// state is the cheapest way to have read some tokens into some segments.
+type state struct {
+	cost  float32
+	from  int32 // state before
+	op    op
+	at    int8 // token
+	seg   int8
+	pick  int8 // which hit
+	dirty bool
+}
+
+type op uint8
+
+const (
+	opNone   op = iota
+	opTake      // token is segment
+	opPair      // token and the next are segment
+	opRun       // token is several segments
+	opAspect    // token is the aspect
+	opDrop      // token is nothing
+)
+
+func newAligner(g *graph, live *names, place []string, tokens []token) *aligner {
+	a := &aligner{g: g, live: live, place: place, tokens: tokens, looked: map[*set][][]hit{}}
+	n := len(tokens)
+	a.words = make([][]hit, 2*n)
+	a.known = make([]bool, n)
+	a.pairs = make([]typed, n)
+	a.paired = make([]bool, n)
+	for i, t := range tokens {
+		a.known[i] = a.isKnown(t.folded)
+	}
+	for i := 0; i+1 < n; i++ {
+		if (a.known[i] && a.known[i+1]) || len(tokens[i].folded)+len(tokens[i+1].folded) > maxWord {
+			continue
+		}
+		a.paired[i] = true
+		a.pairs[i] = newTyped(tokens[i].text + tokens[i+1].text)
+	}
+	return a
+}
+
+// isKnown says whether a folded word is one of the tree's, or a live name.
+func (a *aligner) isKnown(folded string) bool {
+	if _, ok := a.g.index[folded]; ok {
+		return true
+	}
+	return a.live.known(folded)
+}
+
+// known says whether a folded word is a live name.
+func (l *names) known(folded string) bool {
+	for _, s := range l.sets {
+		if len(s.at[folded]) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// input is token i, or with i beyond them the pair.
+func (a *aligner) input(i int) *typed {
+	if n := len(a.tokens); i >= n {
+		return &a.pairs[i-n]
+	}
+	return &a.tokens[i].typed
+}
+
+// fixed is how input i may be a fixed name.
+func (a *aligner) fixed(i, word int) *hit {
+	if a.words[i] == nil {
+		a.words[i] = make([]hit, len(a.g.words))
+		t := a.input(i)
+		for k := range a.g.words {
+			a.words[i][k] = t.is(&a.g.words[k])
+		}
+		// What is a fixed name as it stands is hardly another one mistyped.
+		if own, ok := a.g.index[t.folded]; ok {
+			for k := range a.words[i] {
+				if h := &a.words[i][k]; k != own && h.cost < none {
+					h.cost += 0.4
+					h.weak = true
+				}
+			}
+		}
+	}
+	return &a.words[i][word]
+}
+
+// alive are the live names that input i may be.
+func (a *aligner) alive(i int, s *set) []hit {
+	memo := a.looked[s]
+	if memo == nil {
+		memo = make([][]hit, 2*len(a.tokens))
+		a.looked[s] = memo
+	}
+	if memo[i] == nil {
+		t := a.input(i)
+		_, fixed := a.g.index[t.folded]
+		memo[i] = append([]hit{}, s.like(t, fixed)...)
+	}
+	return memo[i]
+}
+
+// options are what input i may be at a segment; at most nearest.
+func (a *aligner) options(i int, s *seg, path string) []hit {
+	switch {
+	case s.word >= 0:
+		if h := a.fixed(i, s.word); h.cost < none {
+			return []hit{*h}
+		}
+		return nil
+	case s.name != "":
+		w := newWord(s.name)
+		if h := a.input(i).is(&w); h.cost < none {
+			return []hit{h}
+		}
+		return nil
+	}
+	x := a.live.sets[path]
+	var out []hit
+	if x != nil {
+		out = a.alive(i, x)
+	}
+	t := a.input(i)
+	unknown := x == nil || s.live.Open
+	if unknown && i < len(a.tokens) && (len(out) == 0 || out[0].cost > 0) && !isUnclear(t.folded) {
+		_, fixed := a.g.index[t.folded]
+		_, saying := sayings[t.folded]
+		h := hit{name: a.tokens[i].text, how: assumed, cost: 0.5, weak: true}
+		if s.live.Open && plausible(h.name) {
+			h.cost, h.weak = 0.1, false
+		}
+		if !fixed && !saying || h.cost < 0.2 {
+			out = append([]hit{h}, out...)
+		}
+	}
+	return out
+}
+
+// plausible says whether a word looks like an id: it has a digit and no more than one
+// way to be read.
+func plausible(name string) bool {
+	return len(name) >= 4 && strings.ContainsAny(name, "0123456789")
+}
+
+// run aligns against every node.
+func (a *aligner) run() []found {
+	if len(a.tokens) > maxTokens {
+		return nil
+	}
+	for _, n := range a.g.nodes {
+		if n.slots < 2 {
+			a.node(n, n.segs)
+			continue
+		}
+		for _, segs := range a.instances(n) {
+			a.node(n, segs)
+		}
+	}
+	return a.found
+}
+
+// instances are the node's names with every slot but the last filled, for those fills
+// that the tokens or the place can mean.
+func (a *aligner) instances(n *node) [][]seg {
+	const most = 12
+	first, last := -1, -1
+	for i, s := range n.segs {
+		if s.word < 0 {
+			if first < 0 {
+				first = i
+			}
+			last = i
+		}
+	}
+	outer := a.live.sets[n.segs[first].above]
+	var fills []string
+	add := func(name string) {
+		if !slices.Contains(fills, name) && len(fills) < most {
+			fills = append(fills, name)
+		}
+	}
+	if len(a.place) > first {
+		add(a.place[first])
+	}
+	if outer != nil {
+		for i := range a.tokens {
+			for _, h := range a.alive(i, outer) {
+				add(h.name)
+			}
+		}
+	}
+	paths := a.live.nested[n.segs[last].above]
+	order := make([]string, 0, len(paths))
+	for path := range paths {
+		order = append(order, path)
+	}
+	slices.Sort(order)
+	for _, path := range order {
+		for i := range a.tokens {
+			if !a.known[i] && len(order) > most || len(fills) >= most {
+				continue
+			}
+			if len(a.alive(i, paths[path])) > 0 {
+				add(strings.Split(path, ".")[first])
+			}
+		}
+	}
+	var out [][]seg
+	for _, f := range fills {
+		segs := slices.Clone(n.segs)
+		segs[first].name = f
+		out = append(out, segs)
+	}
+	return out
+}
+
+// node aligns the tokens with one node's names.
+func (a *aligner) node(n *node, segs []seg) {
+	m, k := len(segs), len(a.tokens)
+	if m > 8 {
+		return
+	}
+	// options[i][j], for tokens and then pairs.
+	var options [2 * maxTokens][9][]hit
+	lastSeen := a.at(segs)
+	runs := a.runs(n, segs)
+	for _, r := range runs {
+		lastSeen = lastSeen || r.to >= m
+	}
+	for j := m - 1; j >= 0; j-- {
+		path := ""
+		if segs[j].word < 0 && segs[j].name == "" {
+			path = pathAbove(segs, j)
+		}
+		for i := range 2 * k {
+			if i >= k && !a.paired[i-k] {
+				continue
+			}
+			o := a.options(i, &segs[j], path)
+			if j == 0 && i < k && len(o) == 0 && a.g.contexts[a.tokens[i].folded] {
+				o = []hit{{name: segs[0].name, cost: costOtherRoot, how: replaced}}
+			}
+			options[i][j] = o
+			lastSeen = lastSeen || len(o) > 0
+		}
+		if !lastSeen {
+			return
+		}
+	}
+	a.solve(n, segs, &options, runs)
+}
+
+// at says whether the shell stands at this node.
+func (a *aligner) at(segs []seg) bool {
+	return len(a.place) == len(segs) && a.shared(segs) == len(segs)
+}
+
+// shared is how many names the place and the segments have in common.
+func (a *aligner) shared(segs []seg) int {
+	for i := range min(len(segs), len(a.place)) {
+		s := &segs[i]
+		if s.name != "" && !strings.EqualFold(s.name, a.place[i]) {
+			return i
+		}
+	}
+	return min(len(segs), len(a.place))
+}
+
+func pathAbove(segs []seg, j int) string {
+	names := make([]string, j)
+	for i := range j {
+		names[i] = segs[i].name
+	}
+	return strings.Join(names, ".")
+}
+
+// aRun is a token that is several segments.
+type aRun struct {
+	token, from, to int
+	hit             hit
+}
+
+func (a *aligner) runs(n *node, segs []seg) (out []aRun) {
+	for i := range a.tokens {
+		t := &a.tokens[i].typed
+		if a.known[i] || len(t.folded) < 6 || t.pattern == nil {
+			continue
+		}
+		for _, r := range n.runs {
+			d := len(r.folded) - len(t.folded)
+			if d > 2 || d < -2 || len(r.folded) > maxWord || bits.OnesCount64(r.mask^t.mask) > 4 {
+				continue
+			}
+			if e := t.pattern.edits(r.folded); e <= 2 {
+				cost, _, _ := weighted(t.folded, r.folded)
+				out = append(out, aRun{i, r.from, r.to, hit{name: r.name, cost: cost + costJoined, edits: e, how: slip, weak: e > 1}})
+			}
+		}
+	}
+	return out
+}
+
+// solve finds the cheapest reading of all tokens, in which each is a segment, part of
+// one, several, the aspect or nothing: over tokens from left to right, and over the
+// sets of segments that are taken already, so that their order is free and only costs.
+func (a *aligner) solve(n *node, segs []seg, options *[2 * maxTokens][9][]hit, runs []aRun) {
+	m, k := len(segs), len(a.tokens)
+	width := 1 << (m + 1)
+	aspectBit := 1 << m
+	if need := (k + 1) * width; cap(a.states) < need {
+		a.states = make([]state, need)
+	}
+	st := a.states[:(k+1)*width]
+	for i := range st {
+		st[i] = state{cost: none}
+	}
+	st[0].cost = 0
+	var asAspects [maxTokens][]hit
+	for i := range k {
+		asAspects[i] = a.aspects(n, i)
+	}
+	step := func(at int, to int, cost float32, s state) {
+		if cost < st[to].cost {
+			s.cost, s.from = cost, int32(at)
+			st[to] = s
+		}
+	}
+	for i := range k {
+		for mask := range width {
+			at := i*width + mask
+			c := st[at].cost
+			if c >= none {
+				continue
+			}
+			moved := func(j int) float32 {
+				if mask&(aspectBit-1)>>(j+1) != 0 {
+					return costMoved
+				}
+				return 0
+			}
+			drop := float32(costExtra)
+			if f := a.tokens[i].folded; isUnclear(f) || len(sayings[f]) > 0 {
+				drop = costFiller
+			}
+			step(at, (i+1)*width+mask, c+drop, state{op: opDrop, at: int8(i)})
+			for j := range m {
+				if mask&(1<<j) != 0 {
+					continue
+				}
+				if o := options[i][j]; len(o) > 0 {
+					step(at, (i+1)*width+mask|1<<j, c+o[0].cost+moved(j), state{op: opTake, at: int8(i), seg: int8(j), dirty: moved(j) > 0})
+				}
+				if i+1 < k {
+					if o := options[k+i][j]; len(o) > 0 {
+						step(at, (i+2)*width+mask|1<<j, c+o[0].cost+costJoined+moved(j), state{op: opPair, at: int8(i), seg: int8(j), dirty: moved(j) > 0})
+					}
+				}
+			}
+			if mask&aspectBit == 0 {
+				if o := asAspects[i]; len(o) > 0 {
+					best := 0
+					for x := range o {
+						if o[x].cost < o[best].cost {
+							best = x
+						}
+					}
+					late := float32(0)
+					if i < k-1 {
+						late = costMoved
+						if i == 0 && o[best].how == saying {
+							late = costVerbFirst
+						}
+					}
+					if o[best].cost < none {
+						step(at, (i+1)*width+mask|aspectBit, c+o[best].cost+late, state{op: opAspect, at: int8(i), pick: int8(best), dirty: late > costVerbFirst})
+					}
+				}
+			}
+			for r := range runs {
+				if x := &runs[r]; x.token == i {
+					bitsOf := (1<<x.to - 1) &^ (1<<x.from - 1)
+					if mask&bitsOf == 0 {
+						step(at, (i+1)*width+mask|bitsOf, c+x.hit.cost+moved(x.from), state{op: opRun, at: int8(i), seg: int8(r), dirty: moved(x.from) > 0})
+					}
+				}
+			}
+		}
+	}
+	// The cheapest end with an aspect, and without.
+	share, here := a.shared(segs), a.at(segs)
+	for _, with := range []bool{true, false} {
+		best, bestCost := -1, none
+		for mask := range width {
+			c := st[k*width+mask].cost
+			if c >= none || (mask&aspectBit != 0) != with || mask&(1<<(m-1)) == 0 && !here {
+				continue
+			}
+			for j := range m {
+				if mask&(1<<j) == 0 {
+					c += a.missing(segs, j, share)
+				}
+			}
+			if c < bestCost {
+				best, bestCost = mask, c
+			}
+		}
+		if best >= 0 && bestCost < none/2 {
+			a.read(n, segs, st, k*width+best, best, bestCost, options, asAspects[:], runs, share)
+		}
+	}
+}
+
+// missing is what it costs that no token is segment j.
+func (a *aligner) missing(segs []seg, j, share int) float32 {
+	switch {
+	case j < share && share == len(a.place):
+		return costFromHere
+	case j < share:
+		return 0.15
+	case segs[j].word < 0:
+		if segs[j].name != "" { // the only town where such a citizen lives
+			return costNoHolon
+		}
+		return none
+	case j == 0:
+		return costNoContext
+	}
+	return costNoHolon
+}
+
+// aspects is how token i may be each of the node's aspects.
+func (a *aligner) aspects(n *node, i int) []hit {
+	out := make([]hit, len(n.aspects))
+	t := &a.tokens[i].typed
+	any := false
+	for x := range n.aspects {
+		h := hit{cost: none}
+		if w, ok := a.g.index[n.aspects[x].folded]; ok {
+			h = *a.fixed(i, w)
+		}
+		out[x] = n.asAspect(t, x, h)
+		any = any || out[x].cost < none
+	}
+	if u := n.usual(); u >= 0 && agentese.Aspect(t.folded).Known() && !n.has(agentese.Aspect(t.folded)) {
+		out[u] = hit{name: n.aspects[u].name, cost: costNoAspect, how: replaced, weak: true}
+		any = true
+	}
+	if !any {
+		return nil
+	}
+	return out
+}
+
+func (n *node) has(a agentese.Aspect) bool {
+	return slices.ContainsFunc(n.aspects, func(b aspect) bool { return b.Aspect == a })
+}
+
+// best sorts by cost and keeps as many as are worth going on with.
+func best(all []found, most int) []found {
+	slices.SortStableFunc(all, func(x, y found) int { return cmp.Compare(x.cost, y.cost) })
+	return all[:min(most, len(all))]
+}
