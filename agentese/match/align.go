@@ -18,8 +18,9 @@ const (
 	costMoved     = 0.4  // a word stands too far behind
 	costVerbFirst = 0.1  // the aspect stands before the path, as in "show nats"
 	costJoined    = 0.25 // a word was cut in two, or two were written as one
-	costExtra     = 1.1  // a word that means nothing here
+	costExtra     = 1.8  // a word that means nothing here
 	costFiller    = 0.35 // the same, of a word such as "the"
+	costSaying    = 0.8  // the same, of a word for an aspect, where no aspect is taken
 	costUsual     = 0.1  // no aspect: manifest is meant
 	costUnusual   = 0.9  // no aspect, and another than the usual is taken
 	costNoAspect  = 1.2  // an aspect that the node doesn't have
@@ -186,8 +187,11 @@ func (a *aligner) options(i int, s *seg, path string) []hit {
 		_, fixed := a.g.index[t.folded]
 		_, saying := sayings[t.folded]
 		h := hit{name: a.tokens[i].text, how: assumed, cost: 0.5, weak: true}
-		if s.live.Open && plausible(h.name) {
+		switch {
+		case s.live.Open && plausible(h.name):
 			h.cost, h.weak = 0.1, false
+		case s.live.Open:
+			h.cost = 1.1
 		}
 		if !fixed && !saying || h.cost < 0.2 {
 			out = append([]hit{h}, out...)
@@ -399,8 +403,10 @@ func (a *aligner) solve(n *node, segs []seg, options *[2 * maxTokens][9][]hit, r
 				return 0
 			}
 			drop := float32(costExtra)
-			if f := a.tokens[i].folded; isUnclear(f) || len(sayings[f]) > 0 {
+			if f := a.tokens[i].folded; isUnclear(f) || len(sayings[f]) > 0 && mask&aspectBit != 0 {
 				drop = costFiller
+			} else if len(sayings[f]) > 0 {
+				drop = costSaying
 			}
 			step(at, (i+1)*width+mask, c+drop, state{op: opDrop, at: int8(i)})
 			for j := range m {

@@ -40,6 +40,7 @@ type reading struct {
 	unsure  bool
 	changes bool
 	denied  string // the observer that it needs
+	lost    int    // clauses that were left out
 	found   found
 }
 
@@ -306,8 +307,11 @@ func (w *work) decided(all []reading, r *rough) bool {
 	if x.unsure || x.changes || x.denied != "" || x.cost > sureCost {
 		return false
 	}
-	if len(all) > 1 && all[1].cost < x.cost+sureMargin {
-		return false
+	for i := range all[1:] {
+		// A reading that leaves out what this one reads says nothing against it.
+		if y := &all[i+1]; y.found.dropped <= f.dropped && y.lost <= x.lost && y.cost < x.cost+sureMargin {
+			return false
+		}
 	}
 	letters, spaced := 0, 0
 	for i, t := range r.tokens {
@@ -395,7 +399,9 @@ func (r reading) with(h clauseHit, c given) reading {
 	if h.why != "" {
 		r.why = append(slices.Clone(r.why), h.why)
 	}
-	if !h.lost {
+	if h.lost {
+		r.lost++
+	} else {
 		r.step.Clauses = append(slices.Clone(r.step.Clauses), h.clause)
 	}
 	return r

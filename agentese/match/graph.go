@@ -137,7 +137,7 @@ var sayings = func() map[string][]agentese.Aspect {
 		agentese.Manifest:    "show get view see display print cat status state info list ls now current check read look inspect open health overview stat dump",
 		agentese.Witness:     "history log logs past timeline watch trend journal changelog before earlier events track audit",
 		agentese.Lens:        "filter view focus narrow zoom group slice count by breakdown drill",
-		agentese.Define:      "definition def explain what meaning doc docs help man about describe description documentation",
+		agentese.Define:      "definition def explain what meaning doc docs help about describe description documentation",
 		agentese.Affordances: "actions options verbs methods capabilities abilities can help menu commands possibilities afford",
 		agentese.Refine:      "change set edit update modify do fix apply patch adjust alter make write mutate",
 		agentese.Sip:         "draw sample random pick roll drink chance take",

@@ -108,7 +108,7 @@ func (t *typed) is(w *word) hit {
 		take(c, shortFor, 0, len(a) < 2)
 	} else if numeronym(a, b) {
 		take(0.2, shortFor, 0, false)
-	} else if len(a) >= 3 && a[0] == b[0] && share >= 0.34 && subsequence(a, b) {
+	} else if len(a) >= 3 && len(b)-len(a) > 1 && a[0] == b[0] && share >= 0.34 && subsequence(a, b) {
 		take(0.5+0.5*(1-share), shortFor, len(b)-len(a), true)
 	}
 	k := tolerance(max(len(a), min(len(b), len(a)+2)))

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,8 +28,8 @@ func (t *Tree) check(p Place) []string {
 		if c.Name == "" || c.Name != strings.ToLower(c.Name) || agentese.QuoteName(c.Name) != c.Name {
 			bad("has a child %q, which is not lower case or needs quotes", c.Name)
 		}
-		if agentese.Aspect(c.Name).Known() {
-			bad("has a child with an aspect's name: %s", c.Name)
+		if slices.Contains(n.Aspects(), agentese.Aspect(c.Name)) {
+			bad("has a child with the name of an aspect that it has: %s", c.Name)
 		}
 		if names[c.Name] {
 			bad("has two children %s", c.Name)

@@ -19,7 +19,7 @@ world.stripe.events: manifest
 world.stripe.events.{event!}: manifest
 world.stripe.subscriptions: manifest
 world.api: manifest, witness
-world.deadletter: manifest reason=refused|malformed|unreadable|exhausted|invalid type=<word> customer=@world.customers since=<time> until=<time> limit=<number>, witness, lens by=reason|customer|type, refine do=replay|drop reason=refused|malformed|unreadable|exhausted|invalid type=<word> customer=@world.customers since=<time> until=<time>
+world.deadletter: manifest reason=refused|malformed|invalid type=<word> customer=@world.customers since=<time> until=<time> limit=<number>, witness, lens by=reason|customer|type, refine do=replay|drop reason=refused|malformed|invalid type=<word> customer=@world.customers since=<time> until=<time>
 world.deadletter.{seq}: manifest, refine do=replay|drop
 world.spool: manifest, witness
 world.customers: manifest plan=@world.plans status=active|past_due|canceled|unpaid|trialing limit=<number>, lens near=<percent>, refine do=create id=<word> name=<text> plan=@world.plans
