@@ -18,11 +18,12 @@ const (
 	costMoved     = 0.4  // a word stands too far behind
 	costVerbFirst = 0.1  // the aspect stands before the path, as in "show nats"
 	costJoined    = 0.25 // a word was cut in two, or two were written as one
-	costExtra     = 1.8  // a word that means nothing here
+	costExtra     = 2.6  // a word that means nothing here
 	costFiller    = 0.35 // the same, of a word such as "the"
 	costSaying    = 0.8  // the same, of a word for an aspect, where no aspect is taken
 	costUsual     = 0.1  // no aspect: manifest is meant
 	costUnusual   = 0.9  // no aspect, and another than the usual is taken
+	costDescribed = 0.3  // a beginning of define or affordances, which are seldom asked for
 	costNoAspect  = 1.2  // an aspect that the node doesn't have
 )
 
@@ -377,7 +378,13 @@ func (a *aligner) aspects(n *node, i int) []hit {
 		if w, ok := a.g.index[n.aspects[x].folded]; ok {
 			h = *a.fixed(i, w)
 		}
+		if h.how == shortFor && !n.aspects[x].own {
+			h.cost += costDescribed
+		}
 		out[x] = n.asAspect(t, x, h)
+		if !n.aspects[x].own {
+			out[x].cost += 0.1
+		}
 		any = any || out[x].cost < none
 	}
 	if u := n.usual(); u >= 0 && agentese.Aspect(t.folded).Known() && !n.has(agentese.Aspect(t.folded)) {

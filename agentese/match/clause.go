@@ -11,7 +11,7 @@ import (
 )
 
 // costLost is what it costs that a clause can't be kept.
-const costLost = 1.6
+const costLost = 2.4
 
 // clauseHit is one way to read a clause.
 type clauseHit struct {
@@ -47,7 +47,7 @@ func (w *work) asClause(c given, a *aspect, used map[string]bool) []clauseHit {
 		case i < own && p.Kind != tree.Text && p.Kind != "" && p.Kind != tree.Word || i < own && len(p.Values) > 0 || i < own && p.Of != "":
 			// Another word for the key, but a value that fits.
 			for _, v := range w.values(p, c.value) {
-				out = append(out, clauseHit{clause: agentese.Clause{Key: p.Key, Value: v.name}, cost: 1.2 + v.cost, why: c.key + " → " + p.Key, unsure: true})
+				out = append(out, clauseHit{clause: agentese.Clause{Key: p.Key, Value: v.name}, cost: 1.9 + v.cost, why: c.key + " → " + p.Key, unsure: true})
 			}
 		}
 	}
@@ -142,7 +142,7 @@ func (w *work) liveValues(p *tree.Param, t *typed, v string) []hit {
 	if at != nil && at.Node.Live != nil && at.Node.Live.Open && plausible(v) {
 		return []hit{{name: v}}
 	}
-	return append(out, hit{name: v, cost: 1.1, how: assumed, weak: true})
+	return append(out, hit{name: v, cost: 1.7, how: assumed, weak: true})
 }
 
 // paths are the paths of the tree that a text may mean.

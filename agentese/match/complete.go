@@ -233,11 +233,9 @@ func (c *completer) offerNames() {
 	if len(c.names) > 0 {
 		return
 	}
-	if len(c.place) > 0 {
-		for _, o := range c.below(nil, nil, &c.typed) {
-			o.rank += 8000
-			c.add(name(o))
-		}
+	for _, o := range c.below(nil, nil, &c.typed) {
+		o.rank += 8000
+		c.add(name(o))
 	}
 	c.offerAnywhere()
 }
@@ -440,7 +438,7 @@ func (c *completer) ranked() []Completion {
 				}
 				h.cost = 0.5
 			}
-			if h.cost >= none || len(word.folded) < 2 {
+			if h.cost >= none || len(word.folded) < 3 || o.rank >= 10_000 && (h.edits > 1 || len(word.folded) < 5) {
 				continue
 			}
 			s.cost = 1 + h.cost

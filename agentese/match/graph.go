@@ -1,6 +1,7 @@
 package match
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/kgents/kgents/agentese"
@@ -134,8 +135,8 @@ func (n *node) usual() int {
 var sayings = func() map[string][]agentese.Aspect {
 	out := map[string][]agentese.Aspect{}
 	for a, words := range map[agentese.Aspect]string{
-		agentese.Manifest:    "show get view see display print cat status state info list ls now current check read look inspect open health overview stat dump",
-		agentese.Witness:     "history log logs past timeline watch trend journal changelog before earlier events track audit",
+		agentese.Manifest:    "show get view see display print cat status state info list ls now current check read look inspect health overview stat dump",
+		agentese.Witness:     "history log logs past timeline watch trend journal changelog before earlier track audit",
 		agentese.Lens:        "filter view focus narrow zoom group slice count by breakdown drill",
 		agentese.Define:      "definition def explain what meaning doc docs help about describe description documentation",
 		agentese.Affordances: "actions options verbs methods capabilities abilities can help menu commands possibilities afford",
@@ -150,6 +151,31 @@ var sayings = func() map[string][]agentese.Aspect {
 	return out
 }()
 
+// saidAs are the aspects for which a word is an everyday one, at most one slip away if
+// it is long.
+func saidAs(t *typed) ([]agentese.Aspect, int) {
+	if said := sayings[t.folded]; said != nil || len(t.folded) < 5 || t.pattern == nil {
+		return said, 0
+	}
+	for _, w := range longSayings {
+		if d := len(w) - len(t.folded); -1 <= d && d <= 1 && t.pattern.edits(w) == 1 {
+			return sayings[w], 1
+		}
+	}
+	return nil, 0
+}
+
+// longSayings are the sayings in which a slip can be seen, in their order.
+var longSayings = func() (out []string) {
+	for w := range sayings {
+		if len(w) > 4 {
+			out = append(out, w)
+		}
+	}
+	slices.Sort(out)
+	return out
+}()
+
 // asAspect says how a typed word may be the node's i-th aspect.
 func (n *node) asAspect(t *typed, i int, h hit) hit {
 	a := &n.aspects[i]
@@ -158,9 +184,10 @@ func (n *node) asAspect(t *typed, i int, h hit) hit {
 			h = c
 		}
 	}
-	for _, said := range sayings[t.folded] {
+	said, slips := saidAs(t)
+	for _, said := range said {
 		if said == a.Aspect {
-			take(hit{name: a.name, cost: 0.2, how: saying})
+			take(hit{name: a.name, cost: 0.2 + costReplace*float32(slips), how: saying, edits: slips})
 		}
 	}
 	if a.changes {
@@ -168,7 +195,7 @@ func (n *node) asAspect(t *typed, i int, h hit) hit {
 		for _, p := range a.Params {
 			for _, v := range p.Values {
 				if w := newWord(v); p.Key == "do" {
-					if c := t.is(&w); c.cost < none && c.edits <= 1 && (c.how == asIs || len(t.folded) > 3) {
+					if c := t.is(&w); c.cost < none && c.edits <= 1 && (c.how == asIs || len(t.folded) > 2) {
 						c.name, c.cost, c.clause = a.name, c.cost+0.15, [2]string{p.Key, v}
 						take(c)
 					}

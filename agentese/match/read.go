@@ -23,6 +23,7 @@ func (a *aligner) read(n *node, segs []seg, st []state, end, mask int, cost floa
 	}
 	var choices []choice
 	aspectToken := -1
+	guessed := false // a name is taken as it is, or of two words: with nothing around it that may be anything
 	for _, s := range trail {
 		i := int(s.at)
 		text := a.tokens[i].text
@@ -36,6 +37,7 @@ func (a *aligner) read(n *node, segs []seg, st []state, end, mask int, cost floa
 			}
 			f.names[s.seg] = o[0].name
 			f.take(text, o[0], s.dirty)
+			guessed = guessed || o[0].how == assumed || s.op == opPair && segs[s.seg].word < 0
 			if len(o) > 1 {
 				choices = append(choices, choice{int(s.seg), text, o})
 			}
@@ -65,6 +67,7 @@ func (a *aligner) read(n *node, segs []seg, st []state, end, mask int, cost floa
 		}
 	}
 	if len(added) > 0 {
+		f.unsure = f.unsure || guessed
 		f.why = append(f.why, "added "+strings.Join(added, "."))
 	}
 	first := len(a.found)

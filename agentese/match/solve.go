@@ -38,12 +38,7 @@ func (a *aligner) solve(n *node, segs []seg, options *[2 * maxTokens][9][]hit, r
 				}
 				return 0
 			}
-			drop := float32(costExtra)
-			if f := a.tokens[i].folded; isUnclear(f) && a.inText(i) || len(sayings[f]) > 0 && mask&aspectBit != 0 {
-				drop = costFiller
-			} else if len(sayings[f]) > 0 {
-				drop = costSaying
-			}
+			drop := a.dropping(i, mask&aspectBit != 0)
 			step(at, (i+1)*width+mask, c+drop, state{op: opDrop, at: int8(i)})
 			for j := range m {
 				if mask&(1<<j) != 0 {
@@ -115,6 +110,20 @@ func (a *aligner) solve(n *node, segs []seg, options *[2 * maxTokens][9][]hit, r
 // inText says whether blanks are around token i, as in a sentence.
 func (a *aligner) inText(i int) bool {
 	return len(a.tokens) > 1 && (i == 0 || a.tokens[i].spaced) && (i+1 == len(a.tokens) || a.tokens[i+1].spaced)
+}
+
+// dropping is what it costs that token i means nothing; aspect says whether there is
+// one already.
+func (a *aligner) dropping(i int, aspect bool) float32 {
+	f := a.tokens[i].folded
+	_, fixed := a.g.index[f]
+	switch said := len(sayings[f]) > 0 && !fixed; {
+	case isUnclear(f) && a.inText(i), said && aspect:
+		return costFiller
+	case said:
+		return costSaying
+	}
+	return costExtra
 }
 
 // missing is what it costs that no token is segment j.

@@ -22,7 +22,7 @@ var kinds = []string{insertion, deletion, substitution, swap, doubling, neighbou
 // edits makes single edits of any part of any expression, and double ones.
 func (g *generator) edits() {
 	for _, kind := range kinds {
-		for kept := 0; kept < 150; {
+		for kept := 0; kept < 150*g.times; {
 			e := pick(g, g.exprs)
 			i, ok := g.editable(e)
 			if !ok {
@@ -39,7 +39,7 @@ func (g *generator) edits() {
 			}
 		}
 	}
-	for kept := 0; kept < 300; {
+	for kept := 0; kept < 300*g.times; {
 		e := pick(g, g.exprs)
 		texts := e.texts()
 		i, ok := g.editable(e)

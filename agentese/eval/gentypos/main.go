@@ -8,10 +8,13 @@
 // another name of the same place as to the one that was meant.
 //
 //	go run ./agentese/eval/gentypos agentese/eval/testdata
+//
+// To tune on more than the corpus has, make other mistakes with -seed and -times.
 package main
 
 import (
 	_ "embed"
+	"flag"
 	"fmt"
 	"hash/fnv"
 	"log"
@@ -87,10 +90,13 @@ func (e expr) String() string { return e.write(e.texts(), ".") }
 
 func main() {
 	log.SetFlags(0)
-	if len(os.Args) != 2 {
-		log.Fatal("use: gentypos DIRECTORY")
+	seed := flag.Uint64("seed", 3, "other mistakes; the corpus is of the default")
+	times := flag.Int("times", 1, "so many times as many mistakes")
+	flag.Parse()
+	if flag.NArg() != 1 {
+		log.Fatal("use: gentypos [-seed N] [-times N] DIRECTORY")
 	}
-	g := &generator{r: rand.New(rand.NewPCG(2026, 3)), seen: map[string]bool{}, live: matchtest.Snapshot(10_000), tree: matchtest.Tree()}
+	g := &generator{r: rand.New(rand.NewPCG(2026, *seed)), times: *times, seen: map[string]bool{}, live: matchtest.Snapshot(10_000), tree: matchtest.Tree()}
 	g.exprs = g.all()
 	g.edits()
 	g.shapes()
@@ -112,7 +118,7 @@ func main() {
 		for _, c := range parts[i] {
 			fmt.Fprintf(&b, "%s\t%s\t%s\n", c.Typed, c.Expected, c.Class)
 		}
-		if err := os.WriteFile(filepath.Join(os.Args[1], name), []byte(b.String()), 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(flag.Arg(0), name), []byte(b.String()), 0o644); err != nil {
 			log.Fatal(err)
 		}
 		log.Printf("%s: %d", name, len(parts[i]))
@@ -121,6 +127,7 @@ func main() {
 
 type generator struct {
 	r     *rand.Rand
+	times int
 	tree  *tree.Tree
 	live  *tree.Snapshot
 	exprs []expr
