@@ -33,7 +33,7 @@ func TestNew(t *testing.T) {
 		{"a full stop", node(func(n *Node) { n.Line = "The world." }), "world has no line, or one that ends with a full stop"},
 		{"no paragraph", node(func(n *Node) { n.Doc = "The world." }), "world has no paragraph"},
 		{"no synonyms", node(func(n *Node) { n.Synonyms = nil }), "world has no synonyms"},
-		{"an aspect as a child", node(func(n *Node) { n.Children = []*Node{place("sip")} }), "world has a child with an aspect's name: sip"},
+		{"an aspect as a child", node(func(n *Node) { n.Children = []*Node{place("define")} }), "world has a child with the name of an aspect that it has: define"},
 		{"twice", node(func(n *Node) { n.Children = []*Node{place("a"), place("a")} }), "world.a is there twice; world has two children a"},
 		{"upper case", node(func(n *Node) { n.Children = []*Node{place("NATS")} }), `world has a child "NATS", which is not lower case or needs quotes`},
 		{"quotes", node(func(n *Node) { n.Children = []*Node{place("a b")} }), `world has a child "a b", which is not lower case or needs quotes`},
