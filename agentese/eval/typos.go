@@ -12,7 +12,7 @@ import (
 	"strings"
 	"time"
 
-	"github.com/kgents/kgents/agentese/match"
+	correct "github.com/kgents/kgents/agentese/match"
 	"github.com/kgents/kgents/agentese/tree"
 )
 
@@ -66,7 +66,7 @@ var singles = []string{"insertion", "deletion", "substitution", "transposition",
 // Typos corrects every case over a tree and its live names, as the observer who may do
 // everything, at the root.
 func Typos(t *tree.Tree, live *tree.Snapshot, cases []Typo) TyposReport {
-	m := match.New(t)
+	m := correct.New(t)
 	m.Update(live)
 	classes := map[string]*tally{}
 	all, edits := &tally{class: "all"}, &tally{class: "single edits"}
@@ -119,11 +119,11 @@ type tally struct {
 	missed, wrong             []string
 }
 
-func (t *tally) add(c Typo, got match.Correction, took time.Duration) {
+func (t *tally) add(c Typo, got correct.Correction, took time.Duration) {
 	t.n++
 	t.took = append(t.took, took)
-	at := slices.IndexFunc(got.Candidates, func(x match.Candidate) bool { return x.Expr == c.Expected })
-	decided := got.Verdict == match.Sure || got.Verdict == match.Exact
+	at := slices.IndexFunc(got.Candidates, func(x correct.Candidate) bool { return x.Expr == c.Expected })
+	decided := got.Verdict == correct.Sure || got.Verdict == correct.Exact
 	if at == 0 {
 		t.first++
 	} else if len(t.missed) < 10 {
