@@ -131,6 +131,10 @@ func newClient(config *rest.Config, namespace string, inside bool) (*Client, err
 	}, nil
 }
 
+// Config is a copy of how the API server is reached, with the credentials: for package
+// operate, which changes what this one only reads.
+func (c *Client) Config() *rest.Config { return rest.CopyConfig(c.config) }
+
 // noRedirect keeps credentials from going elsewhere.
 func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 

@@ -109,6 +109,30 @@ var (
 	kindServices = &kind{what: "Service", plural: "services", page: 250}
 )
 
+// NamespaceLabels are the labels of the client's namespace.
+func (c *Client) NamespaceLabels(ctx context.Context) (map[string]string, error) {
+	var n corev1.Namespace
+	err := c.get(ctx, "namespace "+c.Namespace, "/api/v1/namespaces/"+url.PathEscape(c.Namespace), nil, &n)
+	return n.Labels, err
+}
+
+// Running reads the workloads alone, their pods and what scales them: the other parts of
+// Objects are empty. It returns when the last list has come or failed.
+func (c *Client) Running(ctx context.Context) *Objects {
+	o := &Objects{Name: c.Namespace}
+	r := &reader{ctx: ctx, c: c, slots: make(chan struct{}, lists)}
+	r.workloads(o)
+	r.looks.Wait()
+	return o
+}
+
+func (r *reader) workloads(o *Objects) {
+	read(r, &o.Pods, kindPods, nil)
+	read(r, &o.Deployments, &kind{what: "Deployment", group: "apps/v1", plural: "deployments", page: 250}, nil)
+	read(r, &o.StatefulSets, &kind{what: "StatefulSet", group: "apps/v1", plural: "statefulsets", page: 250}, nil)
+	read(r, &o.Autoscalers, &kind{what: "HorizontalPodAutoscaler", group: "autoscaling/v2", plural: "horizontalpodautoscalers", page: 250}, nil)
+}
+
 // Look reads all of Objects. It returns when the last list has come or failed.
 func (c *Client) Look(ctx context.Context) *Objects {
 	o := &Objects{Name: c.Namespace}
@@ -121,12 +145,9 @@ func (c *Client) Look(ctx context.Context) *Objects {
 		}
 	})
 	read(r, &o.Nodes, &kind{what: "node", plural: "nodes", page: 100, everywhere: true}, nil)
-	read(r, &o.Pods, kindPods, nil)
-	read(r, &o.Deployments, &kind{what: "Deployment", group: "apps/v1", plural: "deployments", page: 250}, nil)
-	read(r, &o.StatefulSets, &kind{what: "StatefulSet", group: "apps/v1", plural: "statefulsets", page: 250}, nil)
+	r.workloads(o)
 	read(r, &o.CronJobs, &kind{what: "CronJob", group: "batch/v1", plural: "cronjobs", page: 250}, nil)
 	read(r, &o.Jobs, &kind{what: "Job", group: "batch/v1", plural: "jobs", page: 250}, nil)
-	read(r, &o.Autoscalers, &kind{what: "HorizontalPodAutoscaler", group: "autoscaling/v2", plural: "horizontalpodautoscalers", page: 250}, nil)
 	read(r, &o.Budgets, &kind{what: "PodDisruptionBudget", group: "policy/v1", plural: "poddisruptionbudgets", page: 250}, nil)
 	read(r, &o.NetworkPolicies, &kind{what: "NetworkPolicy", group: "networking.k8s.io/v1", plural: "networkpolicies", page: 250}, nil)
 	read(r, &o.Ingresses, &kind{what: "Ingress", group: "networking.k8s.io/v1", plural: "ingresses", page: 250}, nil)
