@@ -50,15 +50,6 @@ func percentOf(used int64, limit kgents.Limit) any {
 	return float64(used) * 100 / float64(limit.N())
 }
 
-// worse is the worse one of two states that are known.
-func worse(a, b tree.State) tree.State {
-	rank := map[tree.State]int{tree.Well: 0, tree.Unknown: 1, tree.Warn: 2, tree.Bad: 3}
-	if rank[b] > rank[a] {
-		return b
-	}
-	return a
-}
-
 func seeLimits(ctx context.Context, from *living.Sources, c *tree.Call) (tree.Value, error) {
 	api, id := from.For(c), c.Name("customer")
 	query := customerOf(c)

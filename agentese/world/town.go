@@ -169,7 +169,7 @@ func oneTown(from *living.Sources) *tree.Node {
 				},
 				Examples: []tree.Example{
 					{Expr: "world.town.springfield.witness", Line: "the newest 50 events"},
-					{Expr: "world.town.springfield.witness[where=\"tokens>0\"]", Line: "those that cost something"},
+					{Expr: "world.town.springfield.witness[where=tokens>0]", Line: "those that cost something"},
 				},
 				See: func(ctx context.Context, c *tree.Call) (tree.Value, error) { return seeTownEvents(ctx, from, c) },
 			},
