@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -26,6 +27,8 @@ type Screen struct {
 	in, out *os.File
 	before  *term.State
 	keys    chan byte
+	done    chan struct{}  // closed by Close
+	reading sync.WaitGroup // read
 
 	mu     sync.Mutex
 	closed bool
@@ -43,21 +46,37 @@ func OpenScreen(in, out *os.File) (*Screen, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Screen{in: in, out: out, before: before, keys: make(chan byte, 16)}
+	s := &Screen{in: in, out: out, before: before, keys: make(chan byte, 16), done: make(chan struct{})}
 	if _, err := out.WriteString(enterScreen); err != nil {
 		s.Close()
 		return nil, err
 	}
-	go s.read()
+	s.reading.Go(s.read)
 	return s, nil
 }
 
-// read passes keys on until the input ends. A read of a terminal can't be called off,
-// so this outlives Close until the next key or the process's end.
+// glance is how long read waits for a key before it looks whether it is to end: a read
+// of a terminal can't be called off, and one that outlived Close would take a key from
+// who reads next.
+const glance = 50 // ms
+
+// read passes keys on until the input ends or Close.
 func (s *Screen) read() {
 	defer close(s.keys)
 	var b [16]byte
 	for {
+		select {
+		case <-s.done:
+			return
+		default:
+		}
+		ready, err := unix.Poll([]unix.PollFd{{Fd: int32(s.in.Fd()), Events: unix.POLLIN}}, glance)
+		if err != nil && !errors.Is(err, unix.EINTR) {
+			return
+		}
+		if ready <= 0 {
+			continue
+		}
 		n, err := s.in.Read(b[:])
 		if err != nil {
 			return
@@ -122,7 +141,8 @@ func (s *Screen) frame(lines []string, width, height int) string {
 	return b.String()
 }
 
-// Close gives the terminal back as it was. It may be called twice.
+// Close gives the terminal back as it was, and reads nothing more of it. It may be
+// called twice.
 func (s *Screen) Close() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -130,6 +150,8 @@ func (s *Screen) Close() error {
 		return nil
 	}
 	s.closed = true
+	close(s.done)
+	s.reading.Wait()
 	_, err := s.out.WriteString(leaveScreen)
 	return errors.Join(err, term.Restore(int(s.in.Fd()), s.before))
 }

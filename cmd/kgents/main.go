@@ -40,6 +40,9 @@ func execute(ctx context.Context, root *cobra.Command, stderr io.Writer) int {
 	if !errors.Is(err, errReported) {
 		fmt.Fprintln(stderr, "kgents: "+err.Error())
 	}
+	if _, ok := errors.AsType[*usageError](err); ok {
+		return 2
+	}
 	return 1
 }
 
@@ -86,7 +89,7 @@ and in another terminal:
 	add("use", newEmitCommand(), newVerifyCommand(), newUsageCommand(), newDeadLetterCommand())
 	add("use", newSpoolCommand(), newStreamCommand())
 	add("use", newCustomerCommand(), newKeyCommand())
-	add("use", newTownCommand(), newReconcileCommand(), newLoadCommand(), newSecretsCommand(), newChecklistCommand())
+	add("use", newReplCommand(), newTownCommand(), newReconcileCommand(), newLoadCommand(), newSecretsCommand(), newChecklistCommand())
 	add("use", newStripeCommand())
 	add("use", newPlansCommand(), newInvoiceCommand(), newAlertsCommand())
 	add("about", newConfigCommand(), newVersionCommand(), newCompletionCommand())

@@ -1,0 +1,514 @@
+package repl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+
+	"github.com/reeflective/readline"
+	xterm "golang.org/x/term"
+
+	"github.com/kgents/kgents/agentese"
+	"github.com/kgents/kgents/agentese/tree"
+)
+
+// reserve are rows kept free below the prompt, so that the editor never draws over the
+// line at the bottom of the terminal.
+const reserve = 3
+
+// maxPending bounds what waits to be told above the prompt: the oldest is dropped.
+const maxPending = 20
+
+// errStop ends the editor's reading from within.
+var errStop = errors.New("stopped from outside")
+
+// editor is the line editor with what it knows of the shell. Its functions run on the
+// goroutine that reads, but for tell and the stopping in watch.
+type editor struct {
+	s  *Shell
+	rl *readline.Shell
+
+	question string // instead of the prompt, while one is asked
+	said     string // the line for which grey text was looked for, and the text
+	grey     string
+
+	mu       sync.Mutex
+	pending  []note
+	repaint  bool // the prompt's state has changed
+	stopping bool
+}
+
+// The keys by which the editor calls itself: nobody types them.
+const (
+	keyTell = "\x18\x1f\x01"
+	keyStop = "\x18\x1f\x02"
+)
+
+func newEditor(s *Shell) *editor {
+	e := &editor{s: s, rl: readline.NewShell()}
+	rl := e.rl
+	for name, value := range map[string]any{
+		"cursor-position-probe": false, "history-autosuggest": false, "autocomplete": false, "usage-hint-always": false,
+		"menu-complete-display-prefix": true, "completion-ignore-case": true, "enable-bracketed-paste": true, "bell-style": "none",
+		"blink-matching-paren": false, "history-size": -1, "echo-control-characters": false,
+	} {
+		_ = rl.Config.Set(name, value) // names and types are constant
+	}
+	rl.Prompt.Primary(e.prompt)
+	rl.Prompt.Secondary(func() string { return s.style.Faint("  ") })
+	rl.SyntaxHighlighter = func(line []rune) string {
+		if e.question != "" {
+			return shownLine(string(line))
+		}
+		return s.paint(string(line))
+	}
+	rl.Completer = e.complete
+	rl.PasteTransformer = pasted
+	rl.Hint.SetProvider(e.glimpse)
+	rl.History.Add("history", past{s})
+	rl.Keymap.Register(map[string]func(){"kgents-tell": e.above, "kgents-stop": e.stop, "kgents-complete": e.tab})
+	for _, keymap := range []string{"emacs", "emacs-standard", "vi-insert"} {
+		_ = rl.Config.Bind(keymap, keyTell, "kgents-tell", false)
+		_ = rl.Config.Bind(keymap, keyStop, "kgents-stop", false)
+		_ = rl.Config.Bind(keymap, "\t", "kgents-complete", false)
+	}
+	return e
+}
+
+// pasted makes what is pasted lines that can be looked at: control characters are left
+// out, and nothing is run until Enter.
+func pasted(text string) string {
+	text = strings.Map(func(r rune) rune {
+		switch {
+		case r == '\n':
+			return r
+		case r == '\t':
+			return ' '
+		case r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0:
+			return -1
+		}
+		return r
+	}, strings.ToValidUTF8(text, ""))
+	return strings.TrimRight(text, "\n")
+}
+
+// prompt says how the system is, where one is, and who looks.
+func (e *editor) prompt() string {
+	if e.question != "" {
+		return e.question
+	}
+	s := e.s
+	s.mu.Lock()
+	state, place := s.health.state, slices.Clone(s.place)
+	s.mu.Unlock()
+	var b strings.Builder
+	switch state {
+	case "":
+		b.WriteString(s.style.Faint("● " + stateAsking))
+	default:
+		b.WriteString(s.mark(stateOf(state), "● "+state))
+	}
+	where := "/"
+	if len(place) > 0 {
+		where = printable(agentese.JoinPath(place...))
+	}
+	if w := s.width(); w > 0 && len([]rune(where)) > w/2 {
+		r := []rune(where)
+		where = "…" + string(r[len(r)-w/2:])
+	}
+	b.WriteString("  " + s.style.Hue(0, where))
+	switch o := s.session.Observer; {
+	case o == tree.Default:
+	case o >= tree.Architect:
+		b.WriteString("  " + s.style.Warn(o.String()))
+	default:
+		b.WriteString("  " + s.style.Faint(o.String()))
+	}
+	return b.String() + " › "
+}
+
+// room scrolls so that the rows below the prompt are free.
+func (e *editor) room() string {
+	return strings.Repeat("\r\n", reserve) + fmt.Sprintf("\x1b[%dA", reserve)
+}
+
+// read asks for a line. Its error is io.EOF, readline.ErrInterrupt or errStop.
+func (e *editor) read(ctx context.Context) (string, error) {
+	if ctx.Err() != nil {
+		return "", errStop
+	}
+	e.flush()
+	_, _ = io.WriteString(e.s.o.Out, e.room())
+	return e.rl.Readline()
+}
+
+// ask puts a question. What was typed before it was seen is no answer.
+func (e *editor) ask(ctx context.Context, question string) (string, error) {
+	_ = flush(int(e.s.o.In.Fd())) // else it is answered by what was typed before
+	e.question = e.s.style.Strong(question)
+	defer func() { e.question = "" }()
+	line, err := e.read(ctx)
+	if err != nil {
+		return "", err
+	}
+	return line, nil
+}
+
+// tell has notes shown above the prompt, now if a line is being typed, else with the
+// next prompt. It may be called by any goroutine.
+func (e *editor) tell(notes []note) {
+	e.mu.Lock()
+	e.pending = append(e.pending, notes...)
+	e.pending = e.pending[max(0, len(e.pending)-maxPending):]
+	e.repaint = true
+	e.mu.Unlock()
+	e.rl.Keys.RequestRefresh()
+}
+
+// notes are what there is to tell, as lines.
+func (e *editor) notes() []string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	var out []string
+	for _, n := range e.pending {
+		out = append(out, e.s.mark(n.state, "● ")+e.s.style.Faint(e.s.o.Now().Format("15:04:05")+"  ")+printable(n.text))
+	}
+	e.pending, e.repaint = nil, false
+	return out
+}
+
+// flush tells what has come meanwhile, before a prompt.
+func (e *editor) flush() {
+	for _, line := range e.notes() {
+		fmt.Fprintln(e.s.o.Out, line)
+	}
+}
+
+// above is the editor's own command: it tells what there is, and draws the prompt anew
+// below it. The line that is being typed stays as it is.
+func (e *editor) above() {
+	e.rl.History.SkipSave()
+	lines := e.notes()
+	text := "\x1b[1A" // nothing but the prompt is drawn anew
+	if len(lines) > 0 {
+		text = strings.Join(lines, "\r\n") + strings.Repeat("\r\n", reserve+1) + fmt.Sprintf("\x1b[%dA", reserve+1)
+	}
+	_, _ = e.rl.PrintTransientf("%s\r", text)
+}
+
+// stop is the editor's own command that ends the reading.
+func (e *editor) stop() {
+	e.rl.History.SkipSave()
+	e.rl.ClearInlineSuggestion()
+	e.rl.Display.AcceptLine()
+	e.rl.History.Accept(false, false, errStop)
+}
+
+// glimpse is called whenever the line is drawn: it finds the grey text, and has the
+// editor call itself if there is something to tell. No menu is disturbed by that.
+func (e *editor) glimpse(line []rune, cursor int) []rune {
+	e.mu.Lock()
+	tell, stop := len(e.pending) > 0 || e.repaint, e.stopping
+	e.mu.Unlock()
+	switch {
+	case stop:
+		e.rl.Keys.Feed(true, []rune(keyStop)...)
+	case tell && e.rl.Keymap.Local() == "":
+		e.rl.Keys.Feed(true, []rune(keyTell)...)
+	}
+	e.rl.ClearInlineSuggestion()
+	if e.question != "" || cursor != len(line) || len(line) < 2 || stop {
+		return nil
+	}
+	text := string(line)
+	if text != e.said {
+		e.said, e.grey = text, e.s.suggestion(text)
+	}
+	if e.grey != "" {
+		e.rl.SetInlineSuggestion(e.grey)
+	}
+	return nil
+}
+
+// suggestion is the line that this one may become: one of the history, else the best
+// completion. Empty if there is none.
+func (s *Shell) suggestion(line string) string {
+	if strings.ContainsAny(line, "\n") {
+		return ""
+	}
+	s.mu.Lock()
+	lines := s.lines
+	s.mu.Unlock()
+	for i := len(lines) - 1; i >= 0 && i > len(lines)-500; i-- {
+		if old := lines[i].line; len(old) > len(line) && strings.HasPrefix(old, line) && !strings.Contains(old, masked) {
+			return old
+		}
+	}
+	for _, c := range s.match.Complete(line, len(line), s.Place(), s.session.Observer) {
+		if c.From < 0 || c.From > len(line) || c.To != len(line) {
+			continue
+		}
+		if full := line[:c.From] + c.Text; len(full) > len(line) && strings.HasPrefix(full, line) && !hasControl(full) {
+			return full
+		}
+		return "" // only the best
+	}
+	return ""
+}
+
+// completions are what may stand at the cursor, by the shell's commands and the tree.
+func (s *Shell) completions(line string, cursor int) []completion {
+	var out []completion
+	before := line[:cursor]
+	word, args, more := strings.Cut(before, " ")
+	for _, c := range commandTable() {
+		own, _, _ := strings.Cut(c.use, " ")
+		if !more && len(before) > 0 && strings.HasPrefix(own, before) && own != before {
+			out = append(out, completion{own, 0, cursor, c.line, "command"})
+		}
+	}
+	if strings.EqualFold(word, "/observer") && more {
+		for _, o := range tree.Observers() {
+			if strings.HasPrefix(o.String(), strings.ToLower(args)) {
+				out = append(out, completion{o.String(), len(word) + 1, cursor, mayDo[o], "observer"})
+			}
+		}
+		return out
+	}
+	shift := 0
+	if w := strings.ToLower(word); more && (w == "help" || w == "watch") {
+		shift = len(word) + 1
+		if w == "help" {
+			for name := range topics {
+				if strings.HasPrefix(name, args) {
+					out = append(out, completion{name, shift, cursor, "how it works", "topic"})
+				}
+			}
+		}
+	}
+	for _, c := range s.match.Complete(line[shift:], cursor-shift, s.Place(), s.session.Observer) {
+		if hasControl(c.Text) || c.From < 0 || c.From > cursor-shift || c.To < cursor-shift || c.To > len(line)-shift {
+			continue
+		}
+		out = append(out, completion{c.Text, c.From + shift, c.To + shift, printable(c.Line), c.Kind})
+	}
+	return out
+}
+
+// completion is a text in place of line[from:to].
+type completion struct {
+	text     string
+	from, to int
+	line     string
+	kind     string
+}
+
+// complete gives the editor what begins as the line does.
+func (e *editor) complete(line []rune, cursor int) readline.Completions {
+	text, at := string(line), len(string(line[:cursor]))
+	if e.question != "" {
+		return readline.Completions{}
+	}
+	all := e.s.completions(text, at)
+	var values []readline.Completion
+	from := -1
+	for _, c := range all {
+		if from < 0 && hasFold(c.text, text[c.from:at]) {
+			from = c.from
+		}
+		if c.from == from && hasFold(c.text, text[from:at]) {
+			values = append(values, readline.Completion{Value: c.text, Display: c.text, Description: c.line, Tag: c.kind})
+		}
+	}
+	out := readline.CompleteRaw(values).NoSpace('*').NoSort()
+	if from >= 0 {
+		out.PREFIX = text[from:at]
+	}
+	return out
+}
+
+func hasFold(text, prefix string) bool {
+	return len(text) >= len(prefix) && strings.EqualFold(text[:len(prefix)], prefix)
+}
+
+// tab completes. What nothing begins with is replaced by what is nearest, and words
+// are answered by what would show it, above the prompt.
+func (e *editor) tab() {
+	builtin := e.rl.Keymap.Commands()["menu-complete"]
+	line := string(*e.rl.Line())
+	if e.rl.Keymap.Local() != "" || e.question != "" {
+		builtin()
+		return
+	}
+	cursor := len(string([]rune(line)[:e.rl.Cursor().Pos()]))
+	all := e.s.completions(line, cursor)
+	if slices.ContainsFunc(all, func(c completion) bool { return hasFold(c.text, line[c.from:cursor]) }) {
+		builtin()
+		return
+	}
+	e.rl.History.SkipSave()
+	if inWords(line) || len(all) == 0 {
+		var lines []string
+		for _, o := range e.s.found(line) {
+			lines = append(lines, "  "+printable(o.Expr)+"  "+e.s.style.Faint(printable(firstOf(o.Line, o.Why))))
+		}
+		if len(lines) > 0 {
+			lines = append([]string{e.s.style.Faint("Enter offers these:")}, lines...)
+			_, _ = e.rl.PrintTransientf("%s\r", strings.Join(lines, "\r\n")+strings.Repeat("\r\n", reserve+1)+fmt.Sprintf("\x1b[%dA", reserve+1))
+			return
+		}
+	}
+	if len(all) > 0 {
+		best := all[0]
+		e.rl.Line().Set([]rune(line[:best.from] + best.text + line[best.to:])...)
+		e.rl.Cursor().Set(len([]rune(line[:best.from] + best.text)))
+	}
+}
+
+// past is the history as the editor walks and searches it. It never writes: what was
+// typed is kept when it was done, and an answer to a question is none of it.
+type past struct{ s *Shell }
+
+func (p past) Write(string) (int, error) { return p.Len(), nil }
+
+func (p past) GetLine(i int) (string, error) {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	if i < 0 || i >= len(p.s.lines) {
+		return "", errors.New("there is no such line")
+	}
+	return p.s.lines[i].line, nil
+}
+
+func (p past) Len() int {
+	p.s.mu.Lock()
+	defer p.s.mu.Unlock()
+	return len(p.s.lines)
+}
+
+func (p past) Dump() any { return nil }
+
+// remember adds a line to the history, unless it is the one before again.
+func (s *Shell) remember(line string) {
+	line = strings.TrimSpace(line)
+	if line == "" || hasControl(line) || len(line) > agentese.MaxInput {
+		return
+	}
+	e := entry{s.o.Now(), mask(line)}
+	s.mu.Lock()
+	if n := len(s.lines); n > 0 && s.lines[n-1].line == e.line {
+		s.mu.Unlock()
+		return
+	}
+	s.lines = append(s.lines, e)
+	s.lines = slices.Clone(s.lines[max(0, len(s.lines)-maxHistory):])
+	s.mu.Unlock()
+	if s.keep != nil {
+		if err := s.keep.remember(e); err != nil {
+			s.say(s.style.Faint("the history can't be written: " + printable(err.Error())))
+		}
+	}
+}
+
+// Interactive is the shell at a terminal, until exit, Ctrl-D, SIGTERM or ctx's end.
+func (s *Shell) Interactive(ctx context.Context) error {
+	in := int(s.o.In.Fd())
+	before, err := xterm.GetState(in)
+	if err != nil {
+		return fmt.Errorf("this is no terminal: %w", err)
+	}
+	defer func() { _ = xterm.Restore(in, before) }() // also when something panics
+	ctx, cancel := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGHUP)
+	defer cancel()
+	interrupts := make(chan os.Signal, 1)
+	signal.Notify(interrupts, os.Interrupt)
+	defer signal.Stop(interrupts)
+
+	e := newEditor(s)
+	s.ask, s.session.Confirm = e.ask, s.confirm
+	s.screen = s.onScreen
+	s.greet()
+
+	var tasks sync.WaitGroup
+	defer tasks.Wait()
+	background, done := context.WithCancel(ctx)
+	defer done()
+	tasks.Go(func() { s.follow(background, e.tell) })
+	tasks.Go(func() { s.refresh(background) })
+	ended := make(chan struct{})
+	defer close(ended)
+	context.AfterFunc(ctx, func() { e.interrupt(ended) })
+
+	for {
+		text, err := e.read(ctx)
+		switch {
+		case errors.Is(err, readline.ErrInterrupt):
+			continue
+		case errors.Is(err, io.EOF):
+			fmt.Fprintln(s.o.Out)
+			return nil
+		case errors.Is(err, errStop):
+			return nil
+		case err != nil:
+			return fmt.Errorf("the terminal can't be read: %w", err)
+		}
+		lines := strings.Split(text, "\n")
+		for i, line := range lines {
+			if len(lines) > 1 && strings.TrimSpace(line) != "" {
+				s.say(s.style.Faint("» " + printable(line)))
+			}
+			s.remember(line)
+			leave, err := s.interruptible(ctx, interrupts, line)
+			if leave {
+				return nil
+			}
+			if err != nil && i < len(lines)-1 {
+				s.say(s.style.Faint(fmt.Sprintf("%d lines were not run", len(lines)-1-i)))
+				break
+			}
+		}
+	}
+}
+
+// interruptible runs a line, which Ctrl-C stops.
+func (s *Shell) interruptible(ctx context.Context, interrupts <-chan os.Signal, line string) (leave bool, err error) {
+	select { // one from before is not meant
+	case <-interrupts:
+	default:
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	finished := make(chan struct{})
+	defer close(finished)
+	go func() {
+		select {
+		case <-interrupts:
+			cancel()
+		case <-finished:
+		}
+	}()
+	return s.Run(ctx, line)
+}
+
+// interrupt ends the reading from another goroutine, as often as it takes: between two
+// lines nobody reads.
+func (e *editor) interrupt(ended <-chan struct{}) {
+	e.mu.Lock()
+	e.stopping = true
+	e.mu.Unlock()
+	for {
+		e.rl.Keys.RequestRefresh()
+		select {
+		case <-ended:
+			return
+		case <-after():
+		}
+	}
+}

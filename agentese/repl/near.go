@@ -1,0 +1,278 @@
+package repl
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/kgents/kgents/agentese"
+	"github.com/kgents/kgents/agentese/match"
+	"github.com/kgents/kgents/agentese/search"
+	"github.com/kgents/kgents/agentese/tree"
+	"github.com/kgents/kgents/term"
+)
+
+// maxOffers is how many expressions are offered at once.
+const maxOffers = 5
+
+// near finds out what a line that is nothing as it stands was meant to be.
+func (s *Shell) near(ctx context.Context, line string, out outcome) outcome {
+	place, observer := s.Place(), s.session.Observer
+	c := s.match.Correct(line, place, observer)
+	if (c.Verdict == match.Sure || c.Verdict == match.Exact) && len(c.Candidates) > 0 {
+		best := c.Candidates[0]
+		if e, err := agentese.Parse(best.Expr); err == nil && !s.changes(e) {
+			if _, _, err := s.tree.Resolve(e.Steps[0], s.session); err == nil {
+				done := s.run(ctx, e)
+				done.said = []string{corrected(best)}
+				return done
+			}
+		}
+	}
+	words := inWords(line)
+	var offers []offer
+	found := s.search.Find(ctx, search.Query{Text: line, Place: place, Observer: observer, Limit: maxOffers, Now: s.o.Now()})
+	sure := len(found) > 0 && found[0].Confident && !found[0].Changes
+	if words || c.Verdict == match.None || sure {
+		for i, f := range found {
+			offers = append(offers, offer{Expr: f.Expr, Line: f.Line, Why: f.Why, Score: f.Score, sure: i == 0 && sure, learned: true})
+		}
+	}
+	corrections := offersOf(s, c)
+	if words && sure {
+		offers = append(offers, corrections...)
+	} else {
+		offers = append(corrections, offers...)
+	}
+	offers = distinct(offers)
+	if len(offers) == 0 {
+		e, _ := errors.AsType[*agentese.Error](out.err)
+		out.err = s.hint(e, line)
+		return out
+	}
+	if s.o.Auto && offers[0].sure {
+		return s.take(ctx, line, offers[0])
+	}
+	if s.ask == nil {
+		e, _ := errors.AsType[*agentese.Error](out.err)
+		out.err, out.offers = s.hint(e, line), offers
+		return out
+	}
+	return s.pick(ctx, line, offers, out)
+}
+
+// corrected says what was changed.
+func corrected(c match.Candidate) string {
+	if c.Why == "" {
+		return c.Expr
+	}
+	return c.Why + "   " + c.Expr
+}
+
+// offersOf are the corrections as offers, with what each shows.
+func offersOf(s *Shell, c match.Correction) []offer {
+	if c.Verdict == match.None {
+		return nil
+	}
+	out := make([]offer, 0, len(c.Candidates))
+	for _, x := range c.Candidates {
+		out = append(out, offer{Expr: x.Expr, Line: s.lineOf(x.Expr), Why: x.Why, Score: x.Score})
+	}
+	return out
+}
+
+// lineOf is what the last step of an expression shows or does.
+func (s *Shell) lineOf(text string) string {
+	e, err := agentese.Parse(text)
+	if err != nil {
+		return ""
+	}
+	step := e.Steps[len(e.Steps)-1]
+	p, _, _, depth := s.tree.Find(step.Texts())
+	if depth < len(step.Names) {
+		return ""
+	}
+	if a, ok := p.Node.Affordance(agentese.Aspect(step.Aspect.Text)); ok {
+		return a.Line
+	}
+	return p.Node.Line
+}
+
+func distinct(offers []offer) []offer {
+	var out []offer
+	for _, o := range offers {
+		if !slices.ContainsFunc(out, func(p offer) bool { return p.Expr == o.Expr }) {
+			out = append(out, o)
+		}
+	}
+	return out[:min(len(out), maxOffers)]
+}
+
+// inWords says whether a line is more like a question than like a path.
+func inWords(line string) bool {
+	return len(strings.Fields(line)) > 1 && !strings.ContainsAny(line, "[]@/>") && !strings.Contains(strings.TrimRight(line, ".?! "), ".") || strings.HasSuffix(strings.TrimSpace(line), "?")
+}
+
+// pick has the person say which one it is.
+func (s *Shell) pick(ctx context.Context, line string, offers []offer, out outcome) outcome {
+	title := "Did you mean"
+	if offers[0].learned {
+		title = "This may show it"
+	}
+	s.say(s.style.Strong(title))
+	widest := 0
+	for _, o := range offers {
+		widest = max(widest, term.Width(o.Expr))
+	}
+	for i, o := range offers {
+		text := fmt.Sprintf("  %s  %s", s.style.Strong(strconv.Itoa(i+1)), term.Pad(printable(o.Expr), min(widest, 60)))
+		if e, err := agentese.Parse(o.Expr); err == nil && s.changes(e) {
+			text += "  " + s.style.Warn("changes something")
+		}
+		text += "  " + s.style.Faint(printable(firstOf(o.Why, o.Line)))
+		s.say(text)
+	}
+	question := fmt.Sprintf("1 to %d, or Enter for none › ", len(offers))
+	if len(offers) == 1 {
+		question = "1, or Enter for none › "
+	}
+	if offers[0].sure {
+		question = "Enter or 1 to " + strconv.Itoa(len(offers)) + ", n for none › "
+	}
+	answer, err := s.ask(ctx, question)
+	if err != nil {
+		out.err = context.Canceled
+		return out
+	}
+	answer = strings.TrimSpace(answer)
+	if answer == "" && offers[0].sure {
+		answer = "1"
+	}
+	if strings.EqualFold(answer, "y") && len(offers) == 1 {
+		answer = "1"
+	}
+	n, err := strconv.Atoi(answer)
+	if err != nil || n < 1 || n > len(offers) {
+		return outcome{said: []string{"nothing was run"}}
+	}
+	return s.take(ctx, line, offers[n-1])
+}
+
+func firstOf(texts ...string) string {
+	for _, t := range texts {
+		if t != "" {
+			return t
+		}
+	}
+	return ""
+}
+
+// take runs what was picked. What changes something is asked about in any case: a
+// pick is no consent.
+func (s *Shell) take(ctx context.Context, line string, o offer) outcome {
+	e, err := agentese.Parse(o.Expr)
+	if err != nil {
+		return outcome{err: err}
+	}
+	if strings.ContainsAny(o.Expr, "<") && strings.Contains(o.Expr, ">\"") {
+		return outcome{err: &agentese.Error{Kind: agentese.KindClause, What: "a name is to be filled in", Try: []string{o.Expr}}}
+	}
+	if o.learned {
+		s.search.Learn(line, o.Expr)
+	}
+	if s.changes(e) {
+		yes := s.session.Yes
+		s.session.Yes = false
+		defer func() { s.session.Yes = yes }()
+		for i := range e.Steps {
+			e.Steps[i].Clauses = slices.DeleteFunc(e.Steps[i].Clauses, func(c agentese.Clause) bool { return strings.EqualFold(c.Key, "yes") })
+		}
+	}
+	out := s.run(ctx, e)
+	out.said = []string{o.Expr}
+	return out
+}
+
+// changes says whether an expression would change something, and in doubt it does.
+func (s *Shell) changes(e agentese.Expression) bool {
+	all := &tree.Session{Observer: tree.Admin, Clock: s.o.Now}
+	for _, step := range e.Steps {
+		_, a, err := s.tree.Resolve(step, all)
+		if err != nil || a.Change != nil {
+			return true
+		}
+		if of, _ := step.Clause("of"); a.Aspect == agentese.Sip && of.Value == "fault" {
+			return true
+		}
+	}
+	return false
+}
+
+// hint is a mistake with what is near, five paths at most.
+func (s *Shell) hint(e *agentese.Error, line string) error {
+	if len(e.Related) > 0 || e.Kind == agentese.KindDenied || e.Kind == agentese.KindObserver || e.Kind == agentese.KindAway {
+		return e
+	}
+	out := *e
+	for _, c := range s.match.Correct(line, s.Place(), s.session.Observer).Candidates {
+		if !slices.Contains(out.Related, c.Expr) && len(out.Related) < maxOffers {
+			out.Related = append(out.Related, c.Expr)
+		}
+	}
+	if len(out.Related) == 0 && e.Kind != agentese.KindClause {
+		for _, f := range s.search.Find(context.Background(), search.Query{Text: line, Place: s.Place(), Observer: s.session.Observer, Limit: 3, Now: s.o.Now()}) {
+			out.Related = append(out.Related, f.Expr)
+		}
+	}
+	return &out
+}
+
+// confirm shows what a change would do, and asks. What can't be undone is confirmed
+// by a word that nobody types by habit.
+func (s *Shell) confirm(ctx context.Context, p tree.Preview) (bool, error) {
+	s.say("")
+	s.say(s.style.Strong("This would"))
+	for i, line := range p.Does {
+		if i == 12 {
+			s.say(s.style.Faint(fmt.Sprintf("  … and %d more: [dry_run=true] shows all", len(p.Does)-i)))
+			break
+		}
+		s.say("  " + printable(line))
+	}
+	for _, w := range p.Warnings {
+		s.say(s.style.Warn("  ! " + printable(w)))
+	}
+	question, word := "Do it? y/N › ", ""
+	switch {
+	case p.Rollback > 0:
+		s.say(s.style.Faint("  it is undone by itself if it doesn't hold within " + term.Duration(p.Rollback)))
+	case p.CanUndo:
+		s.say(s.style.Faint("  it can be undone"))
+	default:
+		word = wordOf(p.Text)
+		s.say(s.style.Bad("  it can't be undone") + s.style.Faint(": "+printable(firstOf(p.Final, "there is no way back"))))
+		question = "Type " + word + " to do it › "
+	}
+	answer, err := s.ask(ctx, question)
+	if err != nil {
+		return false, nil // Ctrl-C and the end of the input are a no
+	}
+	answer = strings.ToLower(strings.TrimSpace(answer))
+	if word != "" {
+		return answer == word, nil
+	}
+	return answer == "y" || answer == "yes", nil
+}
+
+// wordOf is what confirms a step that can't be undone: what it does.
+func wordOf(text string) string {
+	if e, err := agentese.Parse(text); err == nil {
+		if do, ok := e.Steps[0].Clause("do"); ok && do.Value != "" && strings.IndexFunc(do.Value, func(r rune) bool { return r < 'a' || r > 'z' }) < 0 {
+			return do.Value
+		}
+	}
+	return "yes"
+}
