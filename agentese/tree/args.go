@@ -143,12 +143,14 @@ func entropyOf(args Args) float64 {
 
 func isLawCheck(key string) bool { return strings.EqualFold(key, lawful[0].Key) }
 
-// annotations are those that there are.
 var annotations = []Param{
 	{Key: "span", Line: "a name under which audit lines and history keep this step"},
 	{Key: "phase", Line: "the phase of work that this step belongs to"},
 	{Key: "note", Line: "why it is done, for who reads the audit"},
 }
+
+// Annotations are those that there are.
+func Annotations() []Param { return slices.Clone(annotations) }
 
 // readAnnotations checks a step's annotations.
 func readAnnotations(s agentese.Step) (map[string]string, error) {
