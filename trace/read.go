@@ -2,7 +2,9 @@ package trace
 
 import (
 	"bytes"
+	"cmp"
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"math"
@@ -21,8 +23,8 @@ const (
 	// the oldest.
 	window = 2_000
 
-	// readAhead is how many messages are on their way from NATS at once, of 1 MB at most.
-	readAhead = 64
+	// atOnce is how many messages are asked for at once, of 1 MB at most.
+	atOnce = 64
 
 	// before is how long before the meter got an event it is looked for in the stream.
 	before = 10 * time.Minute
@@ -112,7 +114,7 @@ func (t *Tracer) newest(ctx context.Context, q Question, p place) (l look, err e
 		}
 		oldest := l.from
 		part := look{from: l.from}
-		err := t.read(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: low}, func(seq uint64, at time.Time, msg jetstream.Msg) bool {
+		err := t.read(ctx, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: low}, func(seq uint64, at time.Time, msg jetstream.Msg) bool {
 			if seq > high {
 				return false
 			}
@@ -149,43 +151,57 @@ func (t *Tracer) around(ctx context.Context, q Question, p place, at time.Time) 
 	ctx, cancel := context.WithTimeout(ctx, streamPatience)
 	defer cancel()
 	start := at.Add(-before)
-	err = t.read(ctx, jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &start}, func(seq uint64, stored time.Time, msg jetstream.Msg) bool {
+	err = t.read(ctx, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &start}, func(seq uint64, stored time.Time, msg jetstream.Msg) bool {
 		l.take(q.ID, seq, stored, msg)
 		return seq < p.last && l.messages < MaxMessages && l.bytes < MaxBytes && !stored.After(at) && len(l.hits) == 0
 	})
 	return l, err
 }
 
-// read hands on messages in order until take returns false or there is no more.
-func (t *Tracer) read(ctx context.Context, c jetstream.OrderedConsumerConfig, take func(seq uint64, at time.Time, msg jetstream.Msg) bool) error {
-	c.InactiveThreshold = Patience
-	consumer, err := t.JetStream.OrderedConsumer(ctx, t.Stream.Name, c)
+// read hands on messages in order until take returns false or there is no more. It asks for
+// some at a time, so that a question leaves nothing on its way to nobody.
+func (t *Tracer) read(ctx context.Context, c jetstream.ConsumerConfig, take func(seq uint64, at time.Time, msg jetstream.Msg) bool) error {
+	c.Name, c.Description = "trace-"+rand.Text(), "Reads for a question about an event"
+	c.AckPolicy, c.MemoryStorage, c.Replicas, c.InactiveThreshold = jetstream.AckNonePolicy, true, 1, Patience
+	consumer, err := t.JetStream.CreateConsumer(ctx, t.Stream.Name, c)
 	if err != nil {
 		return err
 	}
-	info, err := consumer.Info(ctx)
-	if err != nil || info.NumPending == 0 {
-		return err
-	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(readAhead))
-	if err != nil {
-		return err
-	}
-	defer messages.Stop()
-	for {
-		msg, err := messages.Next(jetstream.NextContext(ctx))
+	defer func() { // else it is gone after InactiveThreshold
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		_ = t.JetStream.DeleteConsumer(ctx, t.Stream.Name, c.Name)
+	}()
+	for pending := consumer.CachedInfo().NumPending; pending > 0; {
+		batch, err := consumer.Fetch(int(min(pending, atOnce)), jetstream.FetchContext(ctx))
 		if err != nil {
 			return err
 		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return err
+		got, on := 0, true
+		for msg := range batch.Messages() {
+			meta, err := msg.Metadata()
+			if err != nil {
+				return err
+			}
+			if got++; on {
+				on = take(meta.Sequence.Stream, meta.Timestamp, msg)
+			}
+			pending = meta.NumPending
 		}
-		if !take(meta.Sequence.Stream, meta.Timestamp, msg) || meta.NumPending == 0 {
+		switch {
+		case !on:
 			return nil
+		case batch.Error() != nil:
+			return batch.Error()
+		case got == 0:
+			return cmp.Or(ctx.Err(), errSilent)
 		}
 	}
+	return nil
 }
+
+// errSilent is the error when messages that there are don't come.
+var errSilent = errors.New("the messages don't come")
 
 // take looks at one message.
 func (l *look) take(id string, seq uint64, at time.Time, msg jetstream.Msg) {
