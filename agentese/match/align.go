@@ -52,8 +52,8 @@ type found struct {
 	cost   float32
 	why    []string
 	moved  []string
-	clause [2]string // that came with the aspect's word
-	unsure bool      // may be offered, not decided
+	clause *[2]string // that came with the aspect's word
+	unsure bool       // may be offered, not decided
 
 	dropped, extra, slips, slipped, initials int // tokens, but slips: edits
 }
@@ -351,7 +351,7 @@ type aRun struct {
 func (a *aligner) runs(n *node, segs []seg) (out []aRun) {
 	for i := range a.tokens {
 		t := &a.tokens[i].typed
-		if a.known[i] || len(t.folded) < 6 || t.pattern == nil {
+		if a.known[i] || len(t.folded) < 6 || !t.tolerant() {
 			continue
 		}
 		for _, r := range n.runs {
@@ -359,9 +359,9 @@ func (a *aligner) runs(n *node, segs []seg) (out []aRun) {
 			if d > 2 || d < -2 || len(r.folded) > maxWord || bits.OnesCount64(r.mask^t.mask) > 4 {
 				continue
 			}
-			if e := t.pattern.edits(r.folded); e <= 2 {
+			if e := t.prepared().edits(r.folded); e <= 2 {
 				cost, _, _ := weighted(t.folded, r.folded)
-				out = append(out, aRun{i, r.from, r.to, hit{name: r.name, cost: cost + costJoined, edits: e, how: slip, weak: e > 1}})
+				out = append(out, aRun{i, r.from, r.to, hit{name: r.name, cost: cost + costJoined, edits: int16(e), how: slip, weak: e > 1}})
 			}
 		}
 	}

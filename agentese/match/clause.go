@@ -153,7 +153,7 @@ func (w *work) paths(v string) (out []hit) {
 		if slices.ContainsFunc(out, func(h hit) bool { return h.name == name }) {
 			continue
 		}
-		h := hit{name: name, cost: max(0, f.cost-costUsual), how: slip, edits: f.slips, weak: f.unsure}
+		h := hit{name: name, cost: max(0, f.cost-costUsual), how: slip, edits: int16(f.slips), weak: f.unsure}
 		if name == v {
 			h = hit{name: name}
 		}

@@ -341,7 +341,7 @@ func (w *work) withClauses(f found, r *rough) []reading {
 	a := &f.node.aspects[f.aspect]
 	base := reading{step: agentese.NewStep(a.Aspect, f.names...), cost: f.cost, why: f.why, unsure: f.unsure, found: f}
 	used := map[string]bool{}
-	if f.clause[0] != "" {
+	if f.clause != nil {
 		base.step = base.step.With(f.clause[0], f.clause[1])
 		used[f.clause[0]] = true
 	}

@@ -133,7 +133,7 @@ func replace(a, b byte, first bool) float32 {
 // pattern is a word prepared for counting edits to many others: a bit for each place
 // where a byte stands in it.
 type pattern struct {
-	at   [256]uint64
+	at   [128]uint64 // bytes of letters beyond ASCII share places: they count too few edits, not too many
 	size int
 }
 
@@ -141,7 +141,7 @@ type pattern struct {
 func prepare(word string) *pattern {
 	p := &pattern{size: len(word)}
 	for i := range len(word) {
-		p.at[word[i]] |= 1 << i
+		p.at[word[i]&127] |= 1 << i
 	}
 	return p
 }
@@ -154,7 +154,7 @@ func (p *pattern) edits(word string) int {
 	vp, vn, d0, prev := ^uint64(0), uint64(0), uint64(0), uint64(0)
 	last := uint64(1) << (p.size - 1)
 	for i := range len(word) {
-		pm := p.at[word[i]]
+		pm := p.at[word[i]&127]
 		swap := ((^d0 & pm) << 1) & prev
 		d0 = (((pm & vp) + vp) ^ vp) | pm | vn | swap
 		hp := vn | ^(d0 | vp)

@@ -154,11 +154,11 @@ var sayings = func() map[string][]agentese.Aspect {
 // saidAs are the aspects for which a word is an everyday one, at most one slip away if
 // it is long.
 func saidAs(t *typed) ([]agentese.Aspect, int) {
-	if said := sayings[t.folded]; said != nil || len(t.folded) < 5 || t.pattern == nil {
+	if said := sayings[t.folded]; said != nil || len(t.folded) < 5 || !t.tolerant() {
 		return said, 0
 	}
 	for _, w := range longSayings {
-		if d := len(w) - len(t.folded); -1 <= d && d <= 1 && t.pattern.edits(w) == 1 {
+		if d := len(w) - len(t.folded); -1 <= d && d <= 1 && t.prepared().edits(w) == 1 {
 			return sayings[w], 1
 		}
 	}
@@ -187,7 +187,7 @@ func (n *node) asAspect(t *typed, i int, h hit) hit {
 	said, slips := saidAs(t)
 	for _, said := range said {
 		if said == a.Aspect {
-			take(hit{name: a.name, cost: 0.2 + costReplace*float32(slips), how: saying, edits: slips})
+			take(hit{name: a.name, cost: 0.2 + costReplace*float32(slips), how: saying, edits: int16(slips)})
 		}
 	}
 	if a.changes {
@@ -196,7 +196,10 @@ func (n *node) asAspect(t *typed, i int, h hit) hit {
 			for _, v := range p.Values {
 				if w := newWord(v); p.Key == "do" {
 					if c := t.is(&w); c.cost < none && c.edits <= 1 && (c.how == asIs || len(t.folded) > 2) {
-						c.name, c.cost, c.clause = a.name, c.cost+0.15, [2]string{p.Key, v}
+						c.name, c.cost, c.clause = a.name, c.cost+0.15, &[2]string{p.Key, v}
+						if c.how == asIs {
+							c.how = saying
+						}
 						take(c)
 					}
 				}
@@ -206,7 +209,7 @@ func (n *node) asAspect(t *typed, i int, h hit) hit {
 				if v == "" {
 					v = "1h"
 				}
-				take(hit{name: a.name, cost: 0.3, how: saying, clause: [2]string{p.Key, v}})
+				take(hit{name: a.name, cost: 0.3, how: saying, clause: &[2]string{p.Key, v}})
 			}
 		}
 	}

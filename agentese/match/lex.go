@@ -4,6 +4,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/kgents/kgents/agentese"
 )
 
 // maxTokens bounds the words of one step that are aligned; more are a text, not a path.
@@ -66,7 +68,7 @@ func steps(in string) []string {
 
 func readRough(g *graph, in string) rough {
 	l := &lexer{in: in, vocab: g}
-	for l.pos < len(l.in) {
+	for l.pos < len(l.in) && len(l.out.tokens) <= maxTokens && len(l.out.clauses) <= agentese.MaxClauses {
 		l.next()
 	}
 	return l.out

@@ -115,7 +115,8 @@ func (x *set) like(t *typed, exactly bool) (out []hit) {
 		add(i)
 	}
 	crowd := to - from // of these, a short beginning decides nothing
-	if t.pattern != nil {
+	if t.tolerant() {
+		p := t.prepared()
 		k := tolerance(len(t.folded) + 1)
 		var within [4][]int32
 		for i, m := range x.masks {
@@ -126,7 +127,7 @@ func (x *set) like(t *typed, exactly bool) (out []hit) {
 			if n > k || -n > k || n+len(t.folded) > maxWord || n+len(t.folded) == 0 {
 				continue
 			}
-			if e := t.pattern.edits(x.folded[i]); e <= k && len(within[e]) < examined {
+			if e := p.edits(x.folded[i]); e <= k && len(within[e]) < examined {
 				within[e] = append(within[e], int32(i))
 			}
 		}

@@ -371,33 +371,3 @@ func TestNoNames(t *testing.T) {
 		t.Errorf("a mistake beside a name that may exist is %s: %v", c.Verdict, c.Candidates)
 	}
 }
-
-func BenchmarkCorrect(b *testing.B) {
-	for _, in := range []string{"wrld.customers.acmee.limts", "w.c.a.l", "world.customers.cus_99999.manifest", "show me the limits of the customer acme please", "world.nats.circuit.manifest"} {
-		b.Run(in, func(b *testing.B) {
-			m, _ := fresh(10_000)
-			for b.Loop() {
-				m.Correct(in, nil, tree.Admin)
-			}
-		})
-	}
-}
-
-func BenchmarkComplete(b *testing.B) {
-	for _, in := range []string{"", "wor", "world.customers.", "world.customers.silv", "world.customers.acmr", "world.openmeter.usage.manifest[customer=cus"} {
-		b.Run(in, func(b *testing.B) {
-			m, _ := fresh(10_000)
-			for b.Loop() {
-				m.Complete(in, len(in), nil, tree.Admin)
-			}
-		})
-	}
-}
-
-func BenchmarkUpdate(b *testing.B) {
-	s := matchtest.Snapshot(10_000)
-	m := match.New(matchtest.Tree())
-	for b.Loop() {
-		m.Update(s)
-	}
-}

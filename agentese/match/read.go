@@ -148,7 +148,7 @@ func told(text string, h hit) string {
 	if text == h.name {
 		return ""
 	}
-	if h.clause[0] != "" {
+	if h.clause != nil {
 		return fmt.Sprintf("%s → %s[%s=%s]", text, h.name, h.clause[0], h.clause[1])
 	}
 	return text + " → " + h.name
@@ -162,7 +162,7 @@ func (f *found) take(text string, h hit, moved bool) {
 		f.moved = append(f.moved, h.name)
 	}
 	f.unsure = f.unsure || h.weak || h.literal
-	f.slips += h.edits
+	f.slips += int(h.edits)
 	if h.how == slip {
 		f.slipped++
 	}

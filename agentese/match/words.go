@@ -25,11 +25,11 @@ const (
 type hit struct {
 	name    string // as it is in the tree
 	cost    float32
-	edits   int
+	edits   int16
 	how     how
-	weak    bool // too far away, or too short, to decide
-	literal bool // numbers or an id would be changed
-	clause  [2]string
+	weak    bool       // too far away, or too short, to decide
+	literal bool       // numbers or an id would be changed
+	clause  *[2]string // that the word stands for, with the aspect
 }
 
 // none is a cost above all others.
@@ -70,15 +70,22 @@ func newWord(name string) word {
 // typed is a word of the input, prepared.
 type typed struct {
 	word
-	pattern *pattern // nil if it is too short or too long for tolerance
+	pattern *pattern // see prepared
 }
 
 func newTyped(text string) typed {
-	t := typed{word: newWord(text)}
-	if n := len(t.folded); n > 1 && n <= maxWord {
+	return typed{word: newWord(text)}
+}
+
+// tolerant says whether it is neither too short nor too long for tolerance.
+func (t *typed) tolerant() bool { return len(t.folded) > 1 && len(t.folded) <= maxWord }
+
+// prepared is its pattern, made when it is first wanted; t is tolerant.
+func (t *typed) prepared() *pattern {
+	if t.pattern == nil {
 		t.pattern = prepare(t.folded)
 	}
-	return t
+	return t.pattern
 }
 
 // is says how the typed word may be w; its cost is none if it may not.
@@ -95,7 +102,7 @@ func (t *typed) is(w *word) hit {
 	}
 	take := func(cost float32, how how, edits int, weak bool) {
 		if cost < h.cost {
-			h = hit{name: w.name, cost: cost, how: how, edits: edits, weak: weak}
+			h = hit{name: w.name, cost: cost, how: how, edits: int16(edits), weak: weak}
 		}
 	}
 	share := float32(len(a)) / float32(len(b))
@@ -112,16 +119,16 @@ func (t *typed) is(w *word) hit {
 		take(0.5+0.5*(1-share), shortFor, len(b)-len(a), true)
 	}
 	k := tolerance(max(len(a), min(len(b), len(a)+2)))
-	if t.pattern != nil && !begins || len(b)-len(a) <= 2 {
+	if !begins || len(b)-len(a) <= 2 {
 		far := bits.OnesCount64(t.mask ^ w.mask)
 		long := len(b)-len(a) > k
 		if long {
 			far = bits.OnesCount64(t.mask&^w.mask) * 2
 		}
-		if far <= 2*k && len(a)-len(b) <= k && t.pattern != nil {
+		if far <= 2*k && len(a)-len(b) <= k && t.tolerant() {
 			edits := 0
 			if !long {
-				edits = t.pattern.edits(b)
+				edits = t.prepared().edits(b)
 			}
 			if !long && edits <= k || long && len(a) >= 4 {
 				full, open, upTo := weighted(a, b)
@@ -140,7 +147,7 @@ func (t *typed) is(w *word) hit {
 		}
 	}
 	if h.cost < none {
-		h.literal = changesNumber(t.name, w.name)
+		h.literal = changesNumber(t.name, w.name) && !numeronym(a, b)
 		if h.literal {
 			h.cost += 0.3
 		}
