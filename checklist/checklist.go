@@ -40,12 +40,31 @@ const (
 // Targets lists both.
 func Targets() []Target { return []Target{Local, Kubernetes} }
 
+// Phase is when in a rollout an item is done.
+type Phase string
+
+// The phases, in their order: what is decided, found out, built, looked over, tried out,
+// put in place, and seen to for as long as it runs.
+const (
+	Plan      Phase = "PLAN"
+	Research  Phase = "RESEARCH"
+	Implement Phase = "IMPLEMENT"
+	QA        Phase = "QA"
+	Test      Phase = "TEST"
+	Deploy    Phase = "DEPLOY"
+	Operate   Phase = "OPERATE"
+)
+
+// Phases lists them in their order.
+func Phases() []Phase { return []Phase{Plan, Research, Implement, QA, Test, Deploy, Operate} }
+
 // Category is a part of the checklist. The file has each once, in the order of the
 // page.
 type Category struct {
 	ID    string `yaml:"id" json:"id"`
 	Title string `yaml:"title" json:"title"`
-	What  string `yaml:"what" json:"what"` // one sentence
+	What  string `yaml:"what" json:"what"`   // one sentence
+	Phase Phase  `yaml:"phase" json:"phase"` // of its items that name none
 	Items []Item `yaml:"items" json:"items"`
 }
 
@@ -56,6 +75,7 @@ type Item struct {
 	Category string `yaml:"-" json:"category"` // the ID of its category
 	Title    string `yaml:"title" json:"title"`
 	Why      string `yaml:"why" json:"why"`
+	Phase    Phase  `yaml:"phase" json:"phase"` // that of its category, if the file names none
 	Blocking bool   `yaml:"blocking" json:"blocking"`
 	Owner    string `yaml:"owner" json:"owner"` // a role, one of Owners
 
@@ -145,6 +165,9 @@ func Parse(text []byte) (List, error) {
 		for m := range c.Items {
 			i := &l.Categories[n].Items[m]
 			i.Category = c.ID
+			if i.Phase == "" {
+				i.Phase = c.Phase
+			}
 			once(i.ID)
 			for _, problem := range i.problems() {
 				problems = append(problems, fmt.Errorf("%s: %s", i.ID, problem))
@@ -174,6 +197,7 @@ func (i Item) problems() (out []string) {
 	wrong(i.Due != "" && !dueForm.MatchString(i.Due), "due must be launch, launch-14d or launch+30d")
 	wrong(!i.Blocking && i.Due == "", "is not blocking, so it needs a due date: launch+30d")
 	wrong(i.Blocking && strings.HasPrefix(i.Due, "launch+"), "is blocking, so it can't be due after the launch")
+	wrong(!slices.Contains(Phases(), i.Phase), "phase must be one of %v, here or in its category", Phases())
 	wrong(i.Automatic && (len(i.Steps) > 0 || i.Keep != ""), "is automatic, so it has no steps and nothing to keep")
 	wrong(!i.Automatic && (len(i.Steps) == 0 || i.Keep == ""), "is for a person, so it needs steps and keep")
 	for _, t := range i.On {

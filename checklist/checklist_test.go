@@ -49,10 +49,16 @@ func TestDefault(t *testing.T) {
 			t.Errorf("there is no item %s", id)
 		}
 	}
-	automatic := 0
+	automatic, phases := 0, map[checklist.Phase]int{}
 	for _, i := range l.Items() {
+		phases[i.Phase]++
 		if i.Automatic {
 			automatic++
+		}
+	}
+	for _, p := range checklist.Phases() {
+		if phases[p] == 0 {
+			t.Errorf("nothing is to be done in %s", p)
 		}
 	}
 	if automatic < 40 {
@@ -97,6 +103,7 @@ const one = `categories:
 - id: a
   title: A
   what: What a is.
+  phase: PLAN
   items:
   - id: x
     title: X holds
@@ -113,7 +120,7 @@ func TestParse(t *testing.T) {
 	}
 	for name, test := range map[string]struct{ old, new, want string }{
 		"unknown field":          {"automatic: true", "automatic: true\n    sevrity: high", "sevrity"},
-		"its line":               {"automatic: true", "automatic: true\n    sevrity: high", "12"},
+		"its line":               {"automatic: true", "automatic: true\n    sevrity: high", "13"},
 		"empty":                  {one, "categories: []\n", "no categories"},
 		"no YAML":                {one, "categories: [", "can't be read"},
 		"id":                     {"id: x", "id: X_1", "is no id"},
@@ -127,6 +134,9 @@ func TestParse(t *testing.T) {
 		"blocking, after launch": {"blocking: true", "blocking: true\n    due: launch+7d", "can't be due after the launch"},
 		"for nobody":             {"automatic: true", "automatic: false", "for a person, so it needs steps and keep"},
 		"for both":               {"automatic: true", "automatic: true\n    keep: a note", "has no steps and nothing to keep"},
+		"phase":                  {"phase: PLAN", "phase: SOON", "x: phase must be one of"},
+		"no phase":               {"  phase: PLAN\n", "", "x: phase must be one of"},
+		"phase of its own":       {"automatic: true", "automatic: true\n    phase: plan", "x: phase must be one of"},
 		"target":                 {"automatic: true", "automatic: true\n    on: [moon]", "use local or kubernetes"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -63,6 +63,21 @@ The exit code is 0 when every blocking item passes or is signed. %s
 		p("| %s | %s | %s |\n", due(i), ref(i), i.Owner)
 	}
 
+	p("\n## By phase\n\n`concept.forest.manifest` in `kgents repl` shows a phase with what is open in it.\n\n| phase | blocking | scheduled |\n|---|---|---|\n")
+	for _, phase := range Phases() {
+		var blocks, later []string
+		for _, i := range all {
+			switch {
+			case i.Phase != phase:
+			case i.Blocking:
+				blocks = append(blocks, ref(i))
+			default:
+				later = append(later, ref(i))
+			}
+		}
+		p("| %s | %s | %s |\n", phase, cmp.Or(strings.Join(blocks, ", "), "—"), cmp.Or(strings.Join(later, ", "), "—"))
+	}
+
 	for _, c := range l.Categories {
 		p("\n## %s\n\n%s `--category %s`\n\n| item | when | owner | how |\n|---|---|---|---|\n", c.Title, c.What, c.ID)
 		for _, i := range c.Items {

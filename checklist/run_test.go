@@ -18,12 +18,14 @@ const three = `categories:
 - id: first
   title: First
   what: The first.
+  phase: PLAN
   items:
   - {id: blocks, title: T, why: W, blocking: true, owner: founder, automatic: true, link: runbook.md}
   - {id: later, title: T, why: W, blocking: false, due: launch+30d, owner: founder, automatic: true, link: runbook.md}
 - id: second
   title: Second
   what: The second.
+  phase: TEST
   items:
   - {id: there, title: T, why: W, blocking: true, owner: founder, automatic: true, on: [kubernetes], link: runbook.md}
   - {id: person, title: T, why: W, blocking: true, owner: founder, steps: [look], keep: a note, link: runbook.md}
@@ -158,7 +160,7 @@ func TestRunLate(t *testing.T) {
 
 // Checks run side by side, a dozen at most, and each is told when it is done.
 func TestRunParallel(t *testing.T) {
-	text := "categories:\n- {id: c, title: C, what: C., items: [\n"
+	text := "categories:\n- {id: c, title: C, what: C., phase: QA, items: [\n"
 	for n := range 30 {
 		text += fmt.Sprintf("  {id: i%d, title: T, why: W, blocking: true, owner: founder, automatic: true, link: runbook.md},\n", n)
 	}

@@ -116,6 +116,13 @@ func (s SignOff) Add(path string, l List) error {
 	return os.Rename(f.Name(), path)
 }
 
+// Of is what the words for an item that a person looks at come to at a time: Signed or
+// Open.
+func (all SignOffs) Of(i Item, now time.Time) Finding {
+	f, _ := all.finding(i, now)
+	return f
+}
+
 // finding is what the words for an item come to at a time.
 func (all SignOffs) finding(i Item, now time.Time) (Finding, *SignOff) {
 	var last *SignOff

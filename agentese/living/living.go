@@ -34,6 +34,10 @@ type Sources struct {
 	// StateDir is where the shell keeps its notes, history and audit, of the user alone.
 	StateDir string
 
+	// SignOffs is the file with people's words for the checklist; empty: none is
+	// known, and what a person has to look at is open.
+	SignOffs string
+
 	// Shell is the shell that runs this session; nil without one.
 	Shell *Shell
 }

@@ -148,4 +148,3 @@ func (v *view) forget(c *tree.Call) (*tree.Change, error) {
 func clause(what, try string) error {
 	return &agentese.Error{Kind: agentese.KindClause, What: what, Try: []string{try}}
 }
-
