@@ -27,6 +27,14 @@ const (
 	CodeInternal     Code = "internal"           // a defect of ours
 )
 
+// Codes lists them, in the order above.
+func Codes() []Code {
+	return []Code{
+		CodeInvalid, CodeUnauthorized, CodeForbidden, CodeNotFound, CodeMethod, CodeConflict, CodeTooLarge, CodeTimeout,
+		CodeRateLimited, CodePayment, CodeUnavailable, CodeMisconfig, CodeInternal,
+	}
+}
+
 // Error is an error with a code, a text that may be shown to the caller, and the
 // cause, which may not: it is for the log.
 type Error struct {

@@ -165,7 +165,7 @@ func oneAlert(_ context.Context, c *tree.Call) (tree.Value, error) {
 	}
 	out.Then("concept.alerts."+agentese.QuoteName(name)+".define", "what it means and what to do")
 	out.Then("world.alerts."+agentese.QuoteName(name)+".manifest", "whether it fires now")
-	for _, m := range metricNames(rules...) {
+	for _, m := range MetricNames(rules...) {
 		out.Then("concept.metrics."+agentese.QuoteName(m)+".manifest", "a metric that it looks at")
 	}
 	return out, nil

@@ -74,7 +74,6 @@ func identityNode() *tree.Node {
 				"leave the output as it is", "filter the output of the last command", "narrow what i just saw", "sort that table differently", "neutral step in a pipeline",
 			},
 			Examples: []tree.Example{
-				{Expr: "concept.identity.manifest", Line: "an empty value"},
 				{Expr: "concept.alerts.manifest >> concept.identity.manifest[where=severity=critical]", Line: "narrow what a step gave"},
 			},
 			Takes: "anything: it is given back",

@@ -181,7 +181,7 @@ func (v *view) count(name string) int {
 	case "forest":
 		return len(checklist.Phases())
 	case "metrics":
-		return len(metrics())
+		return len(Metrics())
 	case "plans":
 		return len(defined)
 	case "laws":

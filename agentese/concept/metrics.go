@@ -43,8 +43,8 @@ func (v *view) metricsNode() *tree.Node {
 		Live: &tree.Live{
 			List: func(context.Context, *tree.Call) ([]tree.Entry, error) {
 				var out []tree.Entry
-				for _, m := range metrics() {
-					out = append(out, tree.Entry{Name: m.name, Line: m.meaning})
+				for _, m := range Metrics() {
+					out = append(out, tree.Entry{Name: m.Name, Line: m.Meaning})
 				}
 				return out, nil
 			},
@@ -68,17 +68,18 @@ func (v *view) metricsNode() *tree.Node {
 	}
 }
 
-// metric is a row of the page.
-type metric struct {
-	name, kind, labels, unit, roles, meaning string
+// Metric is what docs/saas/metrics.md says of one.
+type Metric struct {
+	Name, Type, Labels, Unit, Roles, Meaning string
 }
 
-func metrics() []metric {
-	var out []metric
+// Metrics are all of the page: the program's own first, then the runtime's.
+func Metrics() []Metric {
+	var out []Metric
 	for _, part := range []string{"metrics", "runtime"} {
 		for i, row := range saas.Table(saas.Within(saas.Metrics, part)) {
 			if i > 0 && len(row) == 6 {
-				out = append(out, metric{strings.Trim(row[0], "`"), row[1], row[2], row[3], row[4], saas.Plain(row[5])})
+				out = append(out, Metric{strings.Trim(row[0], "`"), row[1], row[2], row[3], row[4], saas.Plain(row[5])})
 			}
 		}
 	}
@@ -116,27 +117,27 @@ func (v *view) now(ctx context.Context, c *tree.Call) (map[string][]sample, erro
 
 // value is a metric's in one figure: a counter's over its labels, a histogram's mean,
 // a gauge's only one. It is nil where that says nothing.
-func (m metric) value(now map[string][]sample) any {
+func (m Metric) value(now map[string][]sample) any {
 	sum := func(name string) (total float64, n int) {
 		for _, s := range now[name] {
 			total += s.value
 		}
 		return total, len(now[name])
 	}
-	switch m.kind {
+	switch m.Type {
 	case "histogram", "summary":
-		total, n := sum(m.name + "_sum")
-		count, _ := sum(m.name + "_count")
+		total, n := sum(m.Name + "_sum")
+		count, _ := sum(m.Name + "_count")
 		if n == 0 || count == 0 {
 			return nil
 		}
 		return total / count
 	case "counter":
-		if total, n := sum(m.name); n > 0 {
+		if total, n := sum(m.Name); n > 0 {
 			return total
 		}
 	default:
-		if all := now[m.name]; len(all) == 1 {
+		if all := now[m.Name]; len(all) == 1 {
 			return all[0].value
 		}
 	}
@@ -151,13 +152,13 @@ func (v *view) listMetrics(ctx context.Context, c *tree.Call) (tree.Value, error
 	}
 	like := strings.ToLower(c.Args.Get("like"))
 	several := false
-	for _, m := range metrics() {
-		if c.Args.Has("type") && c.Args.Get("type") != m.kind || !strings.Contains(strings.ToLower(m.name+" "+m.meaning), like) {
+	for _, m := range Metrics() {
+		if c.Args.Has("type") && c.Args.Get("type") != m.Type || !strings.Contains(strings.ToLower(m.Name+" "+m.Meaning), like) {
 			continue
 		}
 		value := m.value(now)
-		several = several || value == nil && len(now[m.name]) > 1
-		out.Table.Rows = append(out.Table.Rows, []any{m.name, m.kind, value, m.unit, m.labels, m.meaning})
+		several = several || value == nil && len(now[m.Name]) > 1
+		out.Table.Rows = append(out.Table.Rows, []any{m.Name, m.Type, value, m.Unit, m.Labels, m.Meaning})
 	}
 	out.Add("metrics", int64(len(out.Table.Rows)), "")
 	out.Note("A counter's value is over all its labels, a histogram's the mean since the start of the process that answered.")
@@ -169,21 +170,21 @@ func (v *view) listMetrics(ctx context.Context, c *tree.Call) (tree.Value, error
 }
 
 func (v *view) oneMetric(ctx context.Context, c *tree.Call) (tree.Value, error) {
-	all := metrics()
-	i := slices.IndexFunc(all, func(m metric) bool { return strings.EqualFold(m.name, c.Name("metric")) })
+	all := Metrics()
+	i := slices.IndexFunc(all, func(m Metric) bool { return strings.EqualFold(m.Name, c.Name("metric")) })
 	if i < 0 {
 		return tree.Value{}, &agentese.Error{Kind: agentese.KindNotFound, What: "there is no metric " + agentese.QuoteName(c.Name("metric")), Try: []string{"concept.metrics.manifest[like=" + agentese.QuoteName(c.Name("metric")) + "]"}}
 	}
 	m := all[i]
-	out := tree.Value{Title: m.name, Text: m.meaning}
+	out := tree.Value{Title: m.Name, Text: m.Meaning}
 	now, err := v.now(ctx, c)
 	if err != nil {
-		out.Add("value", nil, m.unit)
+		out.Add("value", nil, m.Unit)
 		out.Note("The value now is missing: " + living.Away("/metrics", err).Error())
 	} else {
-		out.Add("value", m.value(now), m.unit)
-		if m.kind == "histogram" {
-			if count := now[m.name+"_count"]; len(count) > 0 {
+		out.Add("value", m.value(now), m.Unit)
+		if m.Type == "histogram" {
+			if count := now[m.Name+"_count"]; len(count) > 0 {
 				total := 0.0
 				for _, s := range count {
 					total += s.value
@@ -192,17 +193,17 @@ func (v *view) oneMetric(ctx context.Context, c *tree.Call) (tree.Value, error) 
 			}
 			out.Note("The value of a histogram is the mean since the process was started.")
 		}
-		if samples := now[m.name]; len(samples) > 1 || len(samples) == 1 && samples[0].labels != "" {
+		if samples := now[m.Name]; len(samples) > 1 || len(samples) == 1 && samples[0].labels != "" {
 			out.Table = &tree.Table{Columns: []tree.Column{{Name: "labels"}, {Name: "value"}}}
 			for _, s := range samples {
 				out.Table.Rows = append(out.Table.Rows, []any{s.labels, s.value})
 			}
-		} else if len(samples) == 0 && m.kind != "histogram" && m.kind != "summary" {
+		} else if len(samples) == 0 && m.Type != "histogram" && m.Type != "summary" {
 			out.Note("It is absent now: what it is read from is away or not set up, or nothing has happened yet.")
 		}
 	}
-	out.Add("type", m.kind, "").Add("unit", m.unit, "").Add("labels", m.labels, "").Add("roles", m.roles, "")
-	used := alertsOn(m.name)
+	out.Add("type", m.Type, "").Add("unit", m.Unit, "").Add("labels", m.Labels, "").Add("roles", m.Roles, "")
+	used := alertsOn(m.Name)
 	out.Add("alerts", strings.Join(used, ", "), "")
 	for _, name := range used {
 		out.Then("concept.alerts."+agentese.QuoteName(name)+".manifest", "an alert that looks at it")
@@ -215,9 +216,9 @@ var (
 	recorded = regexp.MustCompile(`\b[a-z]+:[a-z0-9_]+:[a-z0-9_]+\b`)
 )
 
-// metricNames are the program's metrics that rules look at, by the recordings that they
+// MetricNames are the program's metrics that rules look at, by the recordings that they
 // use, too; each once, sorted.
-func metricNames(rules ...alerts.Rule) []string {
+func MetricNames(rules ...alerts.Rule) []string {
 	f, err := alerts.Rules()
 	if err != nil {
 		return nil
@@ -251,9 +252,9 @@ func metricNames(rules ...alerts.Rule) []string {
 		look(r.Expr)
 	}
 	var out []string
-	for _, m := range metrics() {
-		if found[m.name] || found[m.name+"_bucket"] || found[m.name+"_count"] || found[m.name+"_sum"] {
-			out = append(out, m.name)
+	for _, m := range Metrics() {
+		if found[m.Name] || found[m.Name+"_bucket"] || found[m.Name+"_count"] || found[m.Name+"_sum"] {
+			out = append(out, m.Name)
 		}
 	}
 	return out
@@ -267,7 +268,7 @@ func alertsOn(name string) []string {
 	}
 	var out []string
 	for r := range f.Alerts() {
-		if !slices.Contains(out, r.Alert) && slices.Contains(metricNames(r), name) {
+		if !slices.Contains(out, r.Alert) && slices.Contains(MetricNames(r), name) {
 			out = append(out, r.Alert)
 		}
 	}

@@ -39,9 +39,8 @@ func (v *view) memoryNode() *tree.Node {
 					"delete a note", "forget that note", "don't forget to check the backup", "take a memo", "save the output as a note",
 				},
 				Examples: []tree.Example{
-					{Expr: `self.memory.refine[note="acme was told on Monday"]`, Line: "keep a note"},
+					{Expr: "self.memory.refine[note=acme was told on Monday]", Line: "keep a note"},
 					{Expr: "world.manifest >> self.memory.refine", Line: "keep what was seen"},
-					{Expr: "self.memory.refine[do=forget][id=3]", Line: "forget the third"},
 				},
 				Params: []tree.Param{
 					{Key: "note", Line: "what to remember, 2,000 bytes at most; without it what is piped in", Kind: tree.Text},

@@ -139,7 +139,7 @@ func (v *view) become(_ context.Context, c *tree.Call) (*tree.Change, error) {
 	set, was := v.shell().SetObserver, c.Observer
 	if set == nil {
 		return nil, &agentese.Error{
-			Kind: agentese.KindDeclined, What: "no shell runs this, so there is nothing to go on as " + to.String(),
+			Kind: agentese.KindAway, What: "no shell runs this, so there is nothing to go on as " + to.String(),
 			Try: []string{"start kgents repl with --observer " + to.String()},
 		}
 	}

@@ -2,8 +2,6 @@ package void
 
 import (
 	"context"
-	"errors"
-	"fmt"
 
 	"github.com/kgents/kgents/agentese"
 	"github.com/kgents/kgents/agentese/self"
@@ -49,7 +47,6 @@ func (v *view) entropyNode() *tree.Node {
 				Examples: []tree.Example{
 					{Expr: "void.entropy.sip[of=events][n=5]", Line: "five random events"},
 					{Expr: "void.entropy.sip[of=events][customer=acme]", Line: "random events of one customer"},
-					{Expr: "void.entropy.sip[of=fault][dry_run=true]", Line: "which fault it would be, on staging"},
 				},
 				Params: []tree.Param{
 					{Key: "of", Line: "events: a sample; fault: a random pod of staging is deleted, for an admin", Values: []string{"events", "fault"}, Default: "events"},
@@ -62,21 +59,4 @@ func (v *view) entropyNode() *tree.Node {
 			},
 		},
 	}
-}
-
-// pay takes what a draw costs, or says that nothing is left. [entropy=…] bounds it.
-func pay(c *tree.Call) error {
-	b := c.Session.Budget
-	if b == nil || b.Draw(tree.CallEntropy) {
-		return nil
-	}
-	_, left, _ := b.State()
-	return &agentese.Error{
-		Kind: agentese.KindDeclined, What: fmt.Sprintf("a draw costs %.2f of the entropy budget, and %.2f are left", tree.CallEntropy, left),
-		Try: []string{"begin a new session, which has a full budget", "self.budget.manifest"},
-	}
-}
-
-func (v *view) sip(ctx context.Context, c *tree.Call) (tree.Value, error) {
-	return tree.Value{}, errors.New("not drawn")
 }

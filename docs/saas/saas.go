@@ -14,10 +14,10 @@ import (
 	"unicode"
 )
 
-//go:embed runbook.md metrics.md guarantees.md plans.md entitlements.md subscriptions.md alerts.md
+//go:embed *.md
 var pages embed.FS
 
-// The documents.
+// The documents that are shown in parts.
 const (
 	Runbook       = "runbook.md"
 	Metrics       = "metrics.md"
@@ -28,9 +28,17 @@ const (
 	Alerts        = "alerts.md"
 )
 
-// Documents are the names of those that are here.
+// Documents are the names of all, sorted.
 func Documents() []string {
-	return []string{Runbook, Metrics, Guarantees, Plans, Entitlements, Subscriptions, Alerts}
+	entries, err := pages.ReadDir(".")
+	if err != nil {
+		return nil
+	}
+	var out []string
+	for _, e := range entries {
+		out = append(out, e.Name())
+	}
+	return out
 }
 
 // Text is a document as it stands in the folder; empty for one that isn't here.
