@@ -75,7 +75,7 @@ func newNames(t *tree.Tree, s *tree.Snapshot, samples []entity) *names {
 		if numeric {
 			n.numeric[kind] = true
 		}
-		if len(list) <= maxTold && !numeric && path[0] == "concept" || kind == "alert" {
+		if len(list) <= maxTold && !numeric && (path[0] == "concept" || kind == "alert" || strings.HasPrefix(at, "world.kubernetes")) {
 			for _, e := range list {
 				n.tell(entity{kind: kind, name: e.Name, above: above}, e.Line)
 			}
@@ -111,6 +111,11 @@ func (n *names) tell(e entity, line string) {
 		}
 	}
 	n.told = append(n.told, told{e, words})
+}
+
+// tells says whether a name is known and one that may be told by words.
+func (n *names) tells(kind, name string) bool {
+	return slices.ContainsFunc(n.told, func(t told) bool { return t.kind == kind && t.name == name })
 }
 
 // nameWords takes a name apart: roll-back, HighWebhookLatency, kgents_backlog_messages.

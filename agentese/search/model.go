@@ -19,8 +19,8 @@ type model struct {
 // How it is trained: passes over the wordings, how far each goes, and how much a weight
 // shrinks. Found by cross-validation over the tuning questions (agentese/eval).
 const (
-	passes   = 14
-	rate     = 0.9
+	passes   = 8
+	rate     = 2
 	shrink   = 2e-5
 	upParent = 0.5 // how much of a node's score is its parent's
 )

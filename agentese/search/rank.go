@@ -25,6 +25,7 @@ const (
 	byInstance        // how alike a wording of exactly this path is
 	byValue           // words that ask for a value of a change
 	neighbours        // the share of the ten most alike wordings that mean this option
+	byNumber          // numbers that may be names, more if what they count is said
 	builtin           // define and affordances, of which no node says how they are asked for
 	features
 )
@@ -110,6 +111,27 @@ func (b *built) look(q *question, n *names) *look {
 		stems[s] = max(stems[s], 0.6)
 	}
 	l.told = n.described(stems, b.weightOf, 3)
+	// What the most alike wordings name is told, too.
+	for _, e := range best[:min(12, len(best))] {
+		if e.x < 0.15 {
+			break
+		}
+		s := &b.wordings[e.i]
+		for j, step := range s.exprs {
+			o := &b.options[s.options[j]]
+			for k, part := range strings.Split(o.pattern(), ".") {
+				kind := strings.Trim(part, "{}")
+				if kind == part || !n.tells(kind, step.Names[k].Text) {
+					continue
+				}
+				i := slices.IndexFunc(l.told, func(t entity) bool { return t.kind == kind && t.name == step.Names[k].Text })
+				if i < 0 {
+					l.told = append(l.told, entity{kind: kind, name: step.Names[k].Text, weak: true, share: e.x})
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(l.told, func(a, b entity) int { return cmp.Compare(b.share, a.share) })
 	return l
 }
 
@@ -184,7 +206,7 @@ func (b *built) assign(o *option, l *look, n *names) []map[string]entity {
 				names[above] = entity{kind: above, name: e.above[above], share: 0.3, weak: true}
 			}
 		}
-		if fits && len(out) < 3 {
+		if fits && len(out) < 4 {
 			out = append(out, names)
 		}
 	}
@@ -210,6 +232,8 @@ func (b *built) candidate(i int, names map[string]entity, l *look) candidate {
 		switch e, ok := names[kind]; {
 		case !ok:
 			f[lacking]++
+		case e.weak && number(e.name):
+			f[byNumber] += b.numbered(e, l.q)
 		case e.weak:
 			f[byGuess] += e.share
 		default:
@@ -254,6 +278,27 @@ func (b *built) candidate(i int, names map[string]entity, l *look) candidate {
 		}
 	}
 	return c
+}
+
+// numbered says how likely a number is the name of something: very, if the word before
+// it says what it counts.
+func (b *built) numbered(e entity, q *question) float64 {
+	if e.from == 0 {
+		return 0.6
+	}
+	for _, s := range q.spans {
+		if e.from >= s.from && e.from < s.to {
+			return -1
+		}
+	}
+	switch before := q.tokens[e.from-1].stem; before {
+	case "letter", "deadletter", "number", "no", "nr", "seq", "num", "id":
+		return 1.5
+	}
+	if e.from > 0 && q.tokens[e.from].from > 0 && q.text[q.tokens[e.from].from-1] == '#' {
+		return 1.5
+	}
+	return 0.6
 }
 
 // takes says whether a clause of the option has names of this kind as its values.

@@ -101,7 +101,7 @@ func TestWeights(t *testing.T) {
 	}
 	head, _, _ := strings.Cut(string(src), "var weights")
 	body := "var weights = [features]float64{\n"
-	for k, name := range []string{"byModel", "byWording", "byNode", "byText", "byNodeText", "byName", "byGuess", "lacking", "inClause", "unused", "byInstance", "byValue", "neighbours", "builtin"} {
+	for k, name := range []string{"byModel", "byWording", "byNode", "byText", "byNodeText", "byName", "byGuess", "lacking", "inClause", "unused", "byInstance", "byValue", "neighbours", "byNumber", "builtin"} {
 		body += fmt.Sprintf("\t%-12s%.3f,\n", name+":", w[k])
 	}
 	if err := os.WriteFile("weights.go", []byte(head+body+"}\n"), 0o644); err != nil {

@@ -23,17 +23,24 @@ import (
 //go:embed paths.txt
 var pathsText string
 
-// Tree is the tree that the program has; as long as not all of its contexts are there,
-// one of names and lines.
+// Tree is the tree that the program has; a context that isn't there
+// yet is one of names and lines.
 func Tree(t testing.TB) *tree.Tree {
 	real, err := whole.Tree(&living.Sources{API: &client.Client{}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(real.Contexts) == len(agentese.Contexts()) {
-		return real
+	contexts := real.Contexts
+	for _, c := range pathTree(t).Contexts {
+		if _, there := real.At(c.Name); !there {
+			contexts = append(contexts, c)
+		}
 	}
-	return pathTree(t)
+	mixed, err := tree.New(contexts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return mixed
 }
 
 // pathTree is a tree of names and lines only, without what its nodes' authors write.
