@@ -157,7 +157,7 @@ func (x *Index) Find(ctx context.Context, q Query) []Suggestion {
 // confidentChance on one may be run without asking.
 const (
 	leastChance     = 0.002
-	confidentChance = 0.8
+	confidentChance = 0.9
 )
 
 // suggest makes a suggestion of the i-th candidate.
