@@ -15,7 +15,8 @@ import (
 	"github.com/kgents/kgents/meter/local"
 )
 
-// Meter is the embedded meter behind a door that refuses events with Poison in them.
+// Meter is the embedded meter behind a door that refuses events with Poison in them, and
+// says that it has taken those with Lost in them and hasn't.
 type Meter struct {
 	URL    string
 	healed atomic.Bool
@@ -37,6 +38,10 @@ func newMeter(t testing.TB) *Meter {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodPost && !m.healed.Load() {
 			body, err := io.ReadAll(r.Body)
+			if bytes.Contains(body, []byte(Lost)) {
+				w.WriteHeader(http.StatusNoContent)
+				return
+			}
 			if err != nil || bytes.Contains(body, []byte(Poison)) {
 				w.Header().Set("Content-Type", "application/problem+json")
 				w.WriteHeader(http.StatusBadRequest)

@@ -176,11 +176,14 @@ func (r *Rig) Eventually(what string, ok func() bool) {
 	}
 }
 
-// Poison in an event's data has a refusing meter refuse it.
-const Poison = "poison"
+// Poison in an event's data has a refusing meter refuse it, Lost has it forget it.
+const (
+	Poison = "poison"
+	Lost   = "lost"
+)
 
 // Send sends an event of the default meter town_interactions: id, customer, and the
-// town's name, which may be Poison.
+// town's name, which may be Poison or Lost.
 func (r *Rig) Send(id, customer, town string) {
 	r.t.Helper()
 	r.SendEvent(fmt.Sprintf(`{"specversion":"1.0","id":%q,"source":"rig","type":"town.interaction","subject":%q,"data":{"town":%q,"operation":"greet"}}`, id, customer, town))

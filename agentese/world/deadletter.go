@@ -11,6 +11,7 @@ import (
 	"github.com/kgents/kgents/agentese/living"
 	"github.com/kgents/kgents/agentese/tree"
 	"github.com/kgents/kgents/consume/deadletter"
+	"github.com/kgents/kgents/system"
 )
 
 // Bounds of one look and of one change.
@@ -160,38 +161,42 @@ func reasonOf(l deadletter.Stored) string {
 	return fmt.Sprintf("%s %d", l.Reason, l.Status)
 }
 
+// lettersState is what the alerts on dead letters would say.
+func (w *world) lettersState(r system.Report) tree.State {
+	d := r.DeadLetters
+	if d == nil {
+		return tree.Unknown
+	}
+	if d.Waiting == 0 {
+		return tree.Well
+	}
+	state := tree.State("")
+	if !d.Oldest.IsZero() {
+		state = w.limits.verdict("DeadLettersWaiting", r.Now.Sub(d.Oldest).Seconds())
+	}
+	if !d.Newest.IsZero() {
+		state = worse(state, w.limits.verdict("DeadLettersGrowing", r.Now.Sub(d.Newest).Seconds()))
+	}
+	return state
+}
+
 func (w *world) seeLetters(ctx context.Context, c *tree.Call) (tree.Value, error) {
 	letters, more, err := w.letters(ctx, c, filterOf(c), c.Args.Int("limit"))
 	if err != nil {
 		return tree.Value{}, err
 	}
-	v := tree.Value{Title: "Dead letters", State: tree.Well, Table: &tree.Table{Columns: []tree.Column{
+	v := tree.Value{Title: "Dead letters", State: tree.Unknown, Table: &tree.Table{Columns: []tree.Column{
 		{Name: "seq", Link: "world.deadletter.{}"}, {Name: "buried"}, {Name: "reason"}, {Name: "refused"}, {Name: "type"}, {Name: "customer", Link: "world.customers.{}"}, {Name: "id"}, {Name: "detail"},
 	}}}
 	for _, l := range letters {
 		v.Table.Rows = append(v.Table.Rows, []any{int64(l.Seq), l.Buried, reasonOf(l), int64(l.Count), l.Type, l.Subject, l.ID, l.Detail})
 	}
 	v.Add("shown", int64(len(letters)), "")
-	if r, err := w.report(ctx, c); err != nil || r.DeadLetters == nil {
-		v.Add("waiting", nil, "").Add("oldest", nil, "")
-		unknown(&v, "How many wait", err)
+	if len(letters) == 0 && !more && len(filterOf(c)) == 0 {
+		v.State = tree.Well // and newer than the report, which may be two seconds old
+		v.Add("waiting", int64(0), "")
 	} else {
-		v.Add("waiting", int64(r.DeadLetters.Waiting), "")
-		v.Table.Total = 0
-		if len(filterOf(c)) == 0 && int(r.DeadLetters.Waiting) > len(letters) {
-			v.Table.Total = int(r.DeadLetters.Waiting)
-		}
-		if r.DeadLetters.Waiting > 0 && !r.DeadLetters.Oldest.IsZero() {
-			age := r.Now.Sub(r.DeadLetters.Oldest)
-			add(&v, "oldest", age, "", w.limits.verdict("DeadLettersWaiting", age.Seconds()), "alert DeadLettersWaiting past a day")
-			v.State = w.limits.verdict("DeadLettersWaiting", age.Seconds())
-		}
-		if n := r.DeadLetters.Newest; r.DeadLetters.Waiting > 0 && !n.IsZero() {
-			age := r.Now.Sub(n)
-			growing := w.limits.verdict("DeadLettersGrowing", age.Seconds())
-			add(&v, "newest", age, "", growing, "alert DeadLettersGrowing within 30 minutes")
-			v.State = worse(v.State, growing)
-		}
+		w.waiting(ctx, c, &v)
 	}
 	switch {
 	case more:
@@ -205,6 +210,31 @@ func (w *world) seeLetters(ctx context.Context, c *tree.Call) (tree.Value, error
 		v.Then("world.deadletter.refine[do=replay][dry_run=true]", "what a replay would do")
 	}
 	return v, nil
+}
+
+// waiting adds how many wait at all, and how old the oldest and the newest are.
+func (w *world) waiting(ctx context.Context, c *tree.Call, v *tree.Value) {
+	r, err := w.report(ctx, c)
+	if err != nil || r.DeadLetters == nil {
+		v.Add("waiting", nil, "").Add("oldest", nil, "")
+		unknown(v, "How many wait", err)
+		return
+	}
+	d := r.DeadLetters
+	v.State = w.lettersState(r)
+	v.Add("waiting", int64(d.Waiting), "")
+	if len(filterOf(c)) == 0 && int(d.Waiting) > len(v.Table.Rows) {
+		v.Table.Total = int(d.Waiting)
+	}
+	if d.Waiting == 0 || d.Oldest.IsZero() {
+		return
+	}
+	age := r.Now.Sub(d.Oldest)
+	add(v, "oldest", age, "", w.limits.verdict("DeadLettersWaiting", age.Seconds()), "alert DeadLettersWaiting past a day")
+	if !d.Newest.IsZero() {
+		age := r.Now.Sub(d.Newest)
+		add(v, "newest", age, "", w.limits.verdict("DeadLettersGrowing", age.Seconds()), "alert DeadLettersGrowing within 30 minutes")
+	}
 }
 
 func (w *world) countLetters(ctx context.Context, c *tree.Call) (tree.Value, error) {

@@ -25,7 +25,7 @@ func (w *world) see(ctx context.Context, c *tree.Call) (tree.Value, error) {
 		v.Table.Rows = append(v.Table.Rows, []any{part, string(state), status, detail})
 	}
 	row("nats", stateOf(s.NATS.Status, s.NATS.Mode), s.NATS.Status, joined(s.NATS.Detail, prefixed("circuit ", s.NATS.Circuit)))
-	row("redis", stateOf(s.Redis.Status, ""), s.Redis.Status, s.Redis.Detail)
+	row("redis", redisState(s), s.Redis.Status, s.Redis.Detail)
 	row("openmeter", stateOf(s.OpenMeter.Status, ""), s.OpenMeter.Status, s.OpenMeter.Detail)
 	if b := s.Backlog; b != nil {
 		row("nats.consumer", w.limits.verdict("PipelineStalled", b.OldestAge), "backlog", fmt.Sprintf("%d messages, the oldest %.0f s old", b.Messages, b.OldestAge))
@@ -45,11 +45,7 @@ func (w *world) see(ctx context.Context, c *tree.Call) (tree.Value, error) {
 	}
 	v.Add("version", r.Version, "").Add("role", r.Role, "").Add("up", tree.Ago(r.Started, r.Now), "")
 	if d := r.DeadLetters; d != nil {
-		age := 0.0
-		if d.Waiting > 0 {
-			age = r.Now.Sub(d.Oldest).Seconds()
-		}
-		row("deadletter", w.limits.verdict("DeadLettersWaiting", age), fmt.Sprintf("%d waiting", d.Waiting), "")
+		row("deadletter", w.lettersState(r), fmt.Sprintf("%d waiting", d.Waiting), "")
 	}
 	if p := r.Spool; p != nil {
 		row("spool", worse(w.limits.verdict("SpoolInUse", int64(p.Events)), w.limits.verdict("SpoolNearlyFull", float64(p.Bytes)/float64(max(p.Limit, 1)))),

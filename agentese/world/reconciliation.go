@@ -17,6 +17,7 @@ import (
 
 func (w *world) reconciliation() *tree.Node {
 	since := tree.Param{Key: "since", Line: "how far back it compares; it compares now when this is given", Kind: tree.Duration, Longest: reconcile.MaxPeriod}
+	settle := tree.Param{Key: "settle", Line: "how long ago the compared time ends: the meter lists an event some seconds after it took it", Kind: tree.Duration, Longest: time.Hour, Default: "1m"}
 	back := since
 	back.Line, back.Default = "how far back it compares", "24h"
 	return &tree.Node{
@@ -34,7 +35,7 @@ func (w *world) reconciliation() *tree.Node {
 					"are we losing money", "are events missing", "does the meter have everything", "is anything not billed", "last reconciliation", "compare stream and meter", "lost usage",
 					"is the usage complete", "revenue leakage", "when did we last reconcile", "did openmeter lose events", "how many events are not counted",
 				},
-				Params: []tree.Param{since},
+				Params: []tree.Param{since, settle},
 				Examples: []tree.Example{
 					{Expr: "world.openmeter.reconciliation.manifest", Line: "what the last run has found"},
 					{Expr: "world.openmeter.reconciliation.manifest[since=24h]", Line: "a comparison of the last day, now"},
@@ -47,7 +48,7 @@ func (w *world) reconciliation() *tree.Node {
 					"send missing events again", "fix the missing usage", "reconcile now", "repair the meter", "mend lost events", "backfill missing usage", "make the meter complete", "resend what was lost",
 					"fix revenue leakage", "run reconciliation with fix",
 				},
-				Params: []tree.Param{back},
+				Params: []tree.Param{back, settle},
 				Examples: []tree.Example{
 					{Expr: "world.openmeter.reconciliation.refine[dry_run=true]", Line: "what would be sent again"},
 					{Expr: "world.openmeter.reconciliation.refine[since=2d]", Line: "mend the last two days"},
@@ -60,10 +61,11 @@ func (w *world) reconciliation() *tree.Node {
 
 // compare runs a reconciliation. Only with fix something is changed.
 func (w *world) compare(ctx context.Context, c *tree.Call, since time.Duration, fix bool) (r reconcile.Report, err error) {
-	if since <= reconcile.DefaultSettle {
-		return r, &agentese.Error{Kind: agentese.KindClause, What: "[since=…] must be more than a minute", Why: "an event shows in the meter some seconds after it was taken"}
+	settle := c.Args.Duration("settle")
+	if since <= settle {
+		return r, &agentese.Error{Kind: agentese.KindClause, What: fmt.Sprintf("[since=…] must be more than [settle=%s]", settle), Why: "an event shows in the meter some seconds after it was taken"}
 	}
-	query := url.Values{"since": {since.String()}, "fix": {strconv.FormatBool(fix)}}
+	query := url.Values{"since": {since.String()}, "settle": {settle.String()}, "fix": {strconv.FormatBool(fix)}}
 	err = w.For(c).Do(ctx, http.MethodPost, "/api/v1/reconcile", query, nil, &r)
 	switch client.Status(err) {
 	case http.StatusNotFound, http.StatusMethodNotAllowed:

@@ -56,10 +56,7 @@ func (w *world) seeRedis(ctx context.Context, c *tree.Call) (tree.Value, error) 
 	if err != nil {
 		return tree.Value{}, err
 	}
-	v := tree.Value{Title: "Identities of events", State: stateOf(s.Redis.Status, "")}
-	if s.Redis.Status == "disabled" {
-		v.State = tree.Well
-	}
+	v := tree.Value{Title: "Identities of events", State: redisState(s)}
 	add(&v, "store", text(r.Identities.Store), "", v.State, s.Redis.Detail)
 	m, err := w.Metrics(ctx)
 	unknown(&v, "Duplicates and errors", err)
@@ -90,4 +87,13 @@ func (w *world) seeRedis(ctx context.Context, c *tree.Call) (tree.Value, error) 
 	}
 	v.Then("world.redis.witness", "its last hour")
 	return v, nil
+}
+
+// redisState is that of the store of identities. Memory is well where nobody has asked
+// for Redis.
+func redisState(s saas) tree.State {
+	if s.Redis.Status == "disabled" {
+		return tree.Well
+	}
+	return stateOf(s.Redis.Status, "")
 }

@@ -3,10 +3,10 @@ package world
 import (
 	"context"
 	"errors"
-	"fmt"
 	"net/http"
 	"time"
 
+	"github.com/kgents/kgents/agentese"
 	"github.com/kgents/kgents/agentese/living"
 	"github.com/kgents/kgents/agentese/tree"
 	"github.com/kgents/kgents/api/client"
@@ -92,9 +92,20 @@ func add(v *tree.Value, name string, value any, unit string, state tree.State, n
 
 // unknown tells what could not be had, and why.
 func unknown(v *tree.Value, what string, err error) {
-	if err != nil && !errors.Is(err, context.Canceled) {
-		v.Note(fmt.Sprintf("%s: unknown, %v.", what, err))
+	if err == nil || errors.Is(err, context.Canceled) {
+		return
 	}
+	why := err.Error()
+	if e, ok := errors.AsType[*agentese.Error](err); ok {
+		why = e.What
+		if e.Why != "" {
+			why += ": " + e.Why
+		}
+		if len(e.Try) > 0 {
+			why += " (" + e.Try[0] + ")"
+		}
+	}
+	v.Note(what + ": unknown, " + why + ".")
 }
 
 // text is a value, or nil for an empty one.

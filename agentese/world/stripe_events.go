@@ -3,14 +3,17 @@ package world
 import (
 	"context"
 	"encoding/json"
+	"fmt"
+	"maps"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/kgents/kgents"
 	"github.com/kgents/kgents/agentese"
 	"github.com/kgents/kgents/agentese/living"
 	"github.com/kgents/kgents/agentese/tree"
-	"github.com/kgents/kgents/consume/deadletter"
+	"github.com/kgents/kgents/trace"
 )
 
 func (w *world) stripeEvents() *tree.Node {
@@ -39,8 +42,8 @@ func (w *world) stripeEvents() *tree.Node {
 			Node: &tree.Node{
 				Name: "event",
 				Line: "one Stripe event by its id: what it was, when it came, where it is now",
-				Doc: "One event of Stripe's, looked for where it can be: in the meter's list, and among the dead letters. State is ok when it is counted, and degraded when the meter has refused it or lists it with an error. " +
-					"One that is in neither place may be under way (world.nats.consumer), was skipped since it doesn't count, or never came: Stripe's dashboard says whether it was delivered. What it carries is shown to a developer and more.",
+				Doc: "One event of Stripe's and its way, stage by stage with times, from GET /api/v1/trace/{id}: received, in the stream, delivered, metered, or a dead letter. State is ok when it is counted or on its way, degraded when the meter has refused it or can't count it, and an error when it is missing in the meter. " +
+					"One of which there is no trace was skipped since it doesn't count, or never came: Stripe's dashboard says whether it was delivered. What it carries is shown to a developer and more.",
 				Synonyms: []string{"evt id", "single stripe event", "one webhook", "this payment event", "stripe event details", "trace of a webhook"},
 				Affords: []tree.Affordance{{
 					Aspect: agentese.Manifest, Line: "what it was, when it came, and where it is now",
@@ -56,62 +59,74 @@ func (w *world) stripeEvents() *tree.Node {
 	}
 }
 
+// traced are the states that an event's way can have come to. One that is on its way is
+// as it should be.
+var traced = map[string]tree.State{
+	trace.IsMetered: tree.Well, trace.IsWaiting: tree.Well, trace.IsNotCounted: tree.Warn, trace.IsDead: tree.Warn, trace.IsMissing: tree.Bad, trace.IsUnknown: tree.Unknown,
+}
+
 func (w *world) seeStripeEvent(ctx context.Context, c *tree.Call) (tree.Value, error) {
 	id := c.Name("event")
-	v := tree.Value{Title: "Stripe's event " + id, State: tree.Unknown}
-	stored, err := w.stored(ctx, c, url.Values{"id": {id}, "limit": {"100"}})
-	unknown(&v, "Whether the meter has it", err)
-	for _, one := range stored {
-		var e envelope
-		if json.Unmarshal(one.Event, &e) != nil || e.ID != id {
-			continue // the meter looks for a part of an id
-		}
-		v.State = tree.Well
-		where := "counted by the meter"
-		if one.ValidationError != "" {
-			v.State, where = tree.Warn, "in the meter, and not counted: "+one.ValidationError
-		}
-		add(&v, "where", where, "", v.State, "")
-		v.Add("type", e.Type, "").Add("customer", e.Subject, "").Add("source", e.Source, "").Add("at Stripe", moment(e.Time), "").Add("ingested", moment(one.IngestedAt), "")
-		if c.Observer >= tree.Developer {
-			v.Text = pretty(e.Data)
-		} else {
-			v.Note("What it carries is shown to a developer and more.")
-		}
+	var a trace.Answer
+	query := url.Values{"source": {kgents.SourceStripe}, "since": {trace.MaxSince.String()}}
+	if err := w.For(c).Get(ctx, "/api/v1/trace/"+url.PathEscape(id), query, &a); err != nil {
+		return tree.Value{}, living.Away("the way of the event "+agentese.QuoteName(id), err)
 	}
-	letters, _, failed := w.letters(ctx, c, url.Values{}, deadletter.MaxPage)
-	unknown(&v, "Whether it is a dead letter", failed)
-	for _, l := range letters {
-		if l.ID != id {
-			continue
-		}
-		v.State = tree.Warn
-		add(&v, "where", "a dead letter: "+l.Detail, "", tree.Warn, "")
-		v.Add("dead letter", int64(l.Seq), "").Add("type", l.Type, "").Add("customer", l.Subject, "").Add("buried", l.Buried, "")
-		v.Then(agentese.JoinPath("world", "deadletter", seqName(l.Seq))+".manifest", "the letter")
-	}
-	if len(v.Fields) == 0 {
-		if err != nil || failed != nil {
-			return tree.Value{}, living.Away("the meter and the dead letters", firstError(err, failed))
-		}
-		e := &agentese.Error{Kind: agentese.KindNotFound, What: "neither the meter nor the dead letters have an event " + agentese.QuoteName(id),
-			Why: "it is under way, was skipped since it doesn't count, or never came", Try: []string{"world.nats.consumer.manifest", "world.stripe.webhooks.manifest"}}
+	if len(a.Events) == 0 {
+		e := &agentese.Error{Kind: agentese.KindNotFound, What: "there is no trace of an event " + agentese.QuoteName(id) + " of Stripe's: " + a.Verdict,
+			Why: "it was skipped since it doesn't count, or never came", Try: []string{"world.stripe.webhooks.manifest"}}
 		if !strings.HasPrefix(id, "evt_") {
 			e.Why = "Stripe's events have ids that begin with evt_"
 		}
 		return tree.Value{}, e
 	}
+	one := a.Events[0]
+	v := tree.Value{Title: "Stripe's event " + id, State: traced[one.Verdict], Table: &tree.Table{Columns: []tree.Column{{Name: "stage"}, {Name: "state"}, {Name: "at"}, {Name: "detail"}}}}
+	add(&v, "where", one.Verdict, "", v.State, "")
+	v.Add("type", text(one.Type), "").Add("customer", text(one.Subject), "").Add("at Stripe", moment(one.Time), "")
+	for _, stage := range one.Stages {
+		v.Table.Rows = append(v.Table.Rows, []any{string(stage.Name), string(stage.State), moment(stage.At), details(stage.Detail)})
+	}
+	if !a.Looked.Whole {
+		v.Note(fmt.Sprintf("Not all of the stream and the dead letters was looked at: %d messages and %d letters.", a.Looked.Messages, a.Looked.Letters))
+	}
+	if a.Looked.Spooled > 0 {
+		v.Note(fmt.Sprintf("%d events wait on local disk, which is not looked at.", a.Looked.Spooled))
+	}
+	w.payload(ctx, c, &v, id)
 	v.Then(agentese.JoinPath("time", "trace", id)+".manifest", "its way through every stage")
+	if one.Verdict == trace.IsDead {
+		v.Then("world.deadletter.manifest", "the dead letters")
+	}
+	if one.Verdict == trace.IsMissing {
+		v.Then("world.openmeter.reconciliation.refine", "send again what is missing")
+	}
 	return v, nil
 }
 
-func firstError(errs ...error) error {
-	for _, err := range errs {
-		if err != nil {
-			return err
+// payload shows what the event carries, as the meter has it, to who may see that.
+func (w *world) payload(ctx context.Context, c *tree.Call, v *tree.Value, id string) {
+	if c.Observer < tree.Developer {
+		v.Note("What it carries is shown to a developer and more.")
+		return
+	}
+	stored, err := w.stored(ctx, c, url.Values{"id": {id}, "limit": {"100"}})
+	unknown(v, "What it carries", err)
+	for _, one := range stored {
+		var e envelope
+		if json.Unmarshal(one.Event, &e) == nil && e.ID == id && e.Source == kgents.SourceStripe { // the meter looks for a part of an id
+			v.Text = pretty(e.Data)
 		}
 	}
-	return nil
+}
+
+// details are those of a stage in a line.
+func details(of map[string]any) string {
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(of)) {
+		out = append(out, fmt.Sprintf("%s=%v", k, of[k]))
+	}
+	return strings.Join(out, " ")
 }
 
 // pretty is JSON with indents.

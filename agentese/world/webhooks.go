@@ -54,8 +54,16 @@ func (w *world) seeWebhooks(ctx context.Context, c *tree.Call) (tree.Value, erro
 	}
 	p99 := m.Quantile("kgents_stripe_webhook_latency_seconds", 0.99)
 	v := tree.Value{Title: "Stripe's webhooks", State: w.limits.verdict("HighWebhookLatency", p99)}
-	v.Add("received", m.Count("kgents_stripe_webhooks_received_total"), "").Add("processed", m.Count("kgents_stripe_webhooks_processed_total"), "")
-	v.Add("skipped", m.Count("kgents_stripe_webhooks_skipped_total"), "").Add("refused", m.Count("kgents_stripe_webhooks_errors_total"), "")
+	for _, one := range []struct{ name, metric string }{
+		{"received", "kgents_stripe_webhooks_received_total"}, {"processed", "kgents_stripe_webhooks_processed_total"},
+		{"skipped", "kgents_stripe_webhooks_skipped_total"}, {"refused", "kgents_stripe_webhooks_errors_total"},
+	} {
+		n := m.Count(one.metric)
+		if n == nil && m["kgents_stripe_webhook_latency_seconds"] != nil {
+			n = int64(0) // the process receives webhooks, and there was none of these yet
+		}
+		v.Add(one.name, n, "")
+	}
 	v.Add("half answered within", seconds(m.Quantile("kgents_stripe_webhook_latency_seconds", 0.5)), "")
 	add(&v, "99 % answered within", seconds(p99), "", v.State, "alert HighWebhookLatency past 5 s")
 	add(&v, "duplicates", m.Count("kgents_events_duplicate_total"), "", "", "of all events, webhooks among them")

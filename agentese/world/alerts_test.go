@@ -1,0 +1,88 @@
+//go:build linux
+
+package world_test
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/kgents/kgents/agentese"
+	"github.com/kgents/kgents/agentese/agentesetest"
+	"github.com/kgents/kgents/agentese/tree"
+	"github.com/kgents/kgents/alerts"
+	"github.com/kgents/kgents/infra/k8s/alertmanagertest"
+)
+
+// With a real Prometheus and Alertmanager: an alert fires for a real dead letter, is
+// silenced by expression, undone, and its past is known.
+func TestAlerts(t *testing.T) {
+	r := agentesetest.Start(t, agentesetest.Options{Refusing: true})
+	am := alertmanagertest.Start(t, "../../infra/k8s/manifests/alertmanager", alertmanagertest.Waits{Group: 1e9, Interval: 1e9, Repeat: 3600e9})
+	rules := regexp.MustCompile(`(?m)^    for: .*$`).ReplaceAll(alerts.Source(), []byte("    for: 0s"))
+	r.Sources.PrometheusURL, r.Sources.AlertmanagerURL = agentesetest.Prometheus(t, rules, am.URL, r.URL()), am.URL
+	r.Send("1", "acme", agentesetest.Poison)
+	const alert = "world.alerts.DeadLettersGrowing"
+	r.Eventually("the alert fires, and Alertmanager has it", func() bool {
+		told, err := r.Sources.Told(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		names := ""
+		for _, a := range told {
+			names += " " + a.Labels["alertname"]
+		}
+		return strings.Contains(names, "DeadLettersGrowing") && strings.Contains(names, "Watchdog")
+	})
+	v := r.Must("world.alerts.manifest[severity=warning]")
+	if v.State != tree.Warn || !strings.Contains(strings.Join(cells(v, "alert"), " "), "DeadLettersGrowing") || cells(v, "silenced")[0] != "false" {
+		t.Errorf("the alerts are %q, state %q, silenced %q", cells(v, "alert"), v.State, cells(v, "silenced"))
+	}
+	if v := r.Must("world.manifest[where=part=alerts]"); cells(v, "state")[0] != string(tree.Warn) {
+		t.Errorf("at a glance the alerts are %v", v.Table.Rows)
+	}
+	if v := r.Must("world.api.manifest"); v.State == "" {
+		t.Error("with Prometheus the API has no state")
+	}
+
+	if _, err := r.Run(alert + ".refine[yes=true]"); kind(err) != agentese.KindClause {
+		t.Errorf("a silence without a time gives %v", err)
+	}
+	r.Session.Observer = tree.Developer
+	if _, err := r.Run(alert + ".refine[silence=1h][dry_run=true]"); kind(err) != agentese.KindDenied {
+		t.Errorf("a developer's silence gives %v", err)
+	}
+	r.Session.Observer = tree.Architect
+	v = r.Must(alert + ".refine[silence=1h][comment=being replayed][yes=true][rollback=20s]") // it holds
+	if !v.Changed || field(v, "silence").Value == "" {
+		t.Errorf("the silence is %v", v.Fields)
+	}
+	r.Eventually("it is silenced", func() bool {
+		v := r.Must(alert + ".manifest")
+		got := cells(v, "silenced")
+		return len(got) == 1 && got[0] == "true" && strings.Contains(field(v, "silenced until").Note, "being replayed")
+	})
+	if err := r.Sources.Unsilence(t.Context(), field(v, "silence").Value.(string)); err != nil {
+		t.Fatal(err)
+	}
+	r.Eventually("it is no longer", func() bool { return cells(r.Must(alert+".manifest"), "silenced")[0] == "false" })
+	r.Eventually("its past is known", func() bool {
+		v := r.Must(alert + ".witness[since=5m]")
+		return len(v.Table.Rows) == 1 && strings.Contains(cells(v, "labels")[0], "component=sink")
+	})
+	r.Eventually("figures have a past by Prometheus", func() bool {
+		v := r.Must("world.deadletter.witness[since=1m][step=10s]")
+		return strings.Contains(v.Notes[0], "Prometheus") && strings.Contains(field(v, "waiting").Note, "last 1")
+	})
+	if v := r.Must("world.nats.witness[since=1m]"); field(v, "connected").Value == nil {
+		t.Errorf("connected has no past: %v", v.Fields)
+	}
+	if _, err := r.Run("world.alerts.Nothing.manifest"); kind(err) != agentese.KindNotFound {
+		t.Errorf("an alert that isn't there gives %v", err)
+	}
+	// Another deployment's are not ours.
+	r.Sources.Namespace = "theirs"
+	if v := r.Must("world.deadletter.witness[since=1m]"); field(v, "waiting").Value != nil {
+		t.Errorf("of another namespace the dead letters are %v", field(v, "waiting"))
+	}
+}
