@@ -201,9 +201,12 @@ func (a *aligner) options(i int, s *seg, path string) []hit {
 	return out
 }
 
-// plausible says whether a word looks like an id: it has a digit and no more than one
-// way to be read.
+// plausible says whether a word looks like an id: a number, or four letters and more
+// with a digit among them.
 func plausible(name string) bool {
+	if strings.Trim(name, "0123456789") == "" {
+		return true
+	}
 	return len(name) >= 4 && strings.ContainsAny(name, "0123456789")
 }
 

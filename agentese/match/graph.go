@@ -55,8 +55,9 @@ func newGraph(t *tree.Tree) *graph {
 	for _, a := range agentese.Aspects() {
 		g.word(string(a))
 	}
-	for _, c := range t.Contexts {
-		g.contexts[fold(c.Name)] = true
+	for _, c := range agentese.Contexts() { // also those that a tree doesn't have
+		g.contexts[c] = true
+		g.word(c)
 	}
 	for _, p := range t.Places() {
 		n := &node{Place: p}
