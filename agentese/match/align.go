@@ -52,6 +52,7 @@ type found struct {
 	cost   float32
 	why    []string
 	moved  []string
+	rest   []string   // tokens that were left out
 	clause *[2]string // that came with the aspect's word
 	unsure bool       // may be offered, not decided
 
@@ -290,7 +291,7 @@ func (a *aligner) node(n *node, segs []seg) {
 	}
 	// options[i][j], for tokens and then pairs.
 	var options [2 * maxTokens][9][]hit
-	lastSeen := a.at(segs)
+	lastSeen := a.at(segs) || a.alone(n)
 	runs := a.runs(n, segs)
 	for _, r := range runs {
 		lastSeen = lastSeen || r.to >= m
@@ -324,6 +325,21 @@ func (a *aligner) node(n *node, segs []seg) {
 // at says whether the shell stands at this node.
 func (a *aligner) at(segs []seg) bool {
 	return len(a.place) == len(segs) && a.shared(segs) == len(segs)
+}
+
+// alone says whether all that was typed is an aspect which only this node has: tithe.
+func (a *aligner) alone(n *node) bool {
+	if len(a.tokens) != 1 || n.slots > 0 {
+		return false
+	}
+	t := &a.tokens[0].typed
+	said, _ := saidAs(t)
+	for _, s := range append(said[:len(said):len(said)], agentese.Aspect(t.folded)) {
+		if s.Known() && a.g.sole[s] == n {
+			return true
+		}
+	}
+	return false
 }
 
 // shared is how many names the place and the segments have in common.

@@ -74,12 +74,16 @@ func (w *work) keyed(p *tree.Param, k hit, c given) (out []clauseHit) {
 // unkeyed reads what stands alone in brackets: a key that means true, a value of which
 // the key is missing, or both without the =.
 func (w *work) unkeyed(p *tree.Param, k hit, text string) (out []clauseHit) {
+	if text == "" {
+		return nil
+	}
 	if k.how == asIs && k.cost < none {
 		if _, err := p.Check("true", time.Time{}); err == nil {
 			out = append(out, clauseHit{clause: agentese.Clause{Key: p.Key, Bare: true}, cost: k.cost})
 		}
 	}
-	if len(p.Values) > 0 {
+	since := p.Key == "since" || p.Key == "from" || p.Key == "near"
+	if len(p.Values) > 0 || since && digit(text[0]) {
 		for _, v := range w.values(p, text) {
 			out = append(out, clauseHit{clause: agentese.Clause{Key: p.Key, Value: v.name}, cost: 0.3 + v.cost, why: text + " → " + p.Key + "=" + v.name, unsure: v.weak})
 		}
@@ -150,7 +154,7 @@ func (w *work) paths(v string) (out []hit) {
 	r := readRough(w.g, v)
 	for _, f := range w.align(r.tokens, nil) {
 		name := agentese.JoinPath(f.names...)
-		if slices.ContainsFunc(out, func(h hit) bool { return h.name == name }) {
+		if f.wild(len(r.tokens)) || slices.ContainsFunc(out, func(h hit) bool { return h.name == name }) {
 			continue
 		}
 		h := hit{name: name, cost: max(0, f.cost-costUsual), how: slip, edits: int16(f.slips), weak: f.unsure}

@@ -19,6 +19,7 @@ const (
 	askCost    = 1.3
 	askToken   = 0.7
 	askSpread  = 2.5
+	costValue  = 0.6 // a value without its key
 )
 
 // work is one correction, with the names that are live when it begins.
@@ -241,9 +242,7 @@ func (w *work) align(tokens []token, place []string) []found {
 			all = append(all, f)
 		}
 	}
-	limit := len(tokens)
-	all = slices.DeleteFunc(all, func(f found) bool { return f.extra*3 > limit || f.dropped*2 > limit })
-	return best(all, 48)
+	return best(all, 64)
 }
 
 func joined(tokens []token) string {
@@ -269,7 +268,7 @@ func (w *work) step(text string) ([]reading, bool) {
 			break
 		}
 		x.expr = x.step.String()
-		if seen[x.expr] {
+		if seen[x.expr] || x.found.wild(len(r.tokens)) {
 			continue
 		}
 		seen[x.expr] = true
@@ -282,6 +281,9 @@ func (w *work) step(text string) ([]reading, bool) {
 	}
 	return out, len(out) > 0 && w.decided(out, &r)
 }
+
+// wild says whether too many of so many tokens were left out: it is another text.
+func (f *found) wild(tokens int) bool { return f.extra*3 > tokens || f.dropped*2 > tokens }
 
 // good says whether a reading is a step that parses and resolves.
 func (w *work) good(x *reading) bool {
@@ -345,6 +347,7 @@ func (w *work) withClauses(f found, r *rough) []reading {
 		base.step = base.step.With(f.clause[0], f.clause[1])
 		used[f.clause[0]] = true
 	}
+	base = w.asClauses(base, a, used)
 	var others []func() reading
 	for _, c := range r.clauses {
 		hits := w.asClause(c, a, used)
@@ -391,6 +394,28 @@ func (w *work) withClauses(f found, r *rough) []reading {
 		out = append(out, x)
 	}
 	return out
+}
+
+// asClauses makes clauses of words that are no names but values of a parameter, or
+// flags: alerts critical, checklist open, incident 6h.
+func (w *work) asClauses(r reading, a *aspect, used map[string]bool) reading {
+	for _, text := range r.found.rest {
+		h := w.asClause(given{key: text}, a, used)[0]
+		if h.lost || h.cost > costValue {
+			continue
+		}
+		h.cost += costValue - costExtra
+		r = r.with(h, given{key: text})
+		r.why = slices.DeleteFunc(r.why, func(why string) bool { return why == "left out "+text })
+		if h.why == "" {
+			r.why = append(r.why, text+" → "+h.clause.String())
+		}
+		used[h.clause.Key] = true
+		r.found.extra--
+		r.found.dropped--
+		r.unsure = true
+	}
+	return r
 }
 
 func (r reading) with(h clauseHit, c given) reading {

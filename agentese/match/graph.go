@@ -16,6 +16,7 @@ type graph struct {
 	words    []word           // all fixed names and aspects, each once
 	index    map[string]int   // words by their folded form
 	contexts map[string]bool
+	sole     map[agentese.Aspect]*node // the only node that has an aspect of its own
 }
 
 // node is a place in the tree with its names from the context down.
@@ -51,7 +52,7 @@ type aspect struct {
 }
 
 func newGraph(t *tree.Tree) *graph {
-	g := &graph{tree: t, by: map[string]*node{}, index: map[string]int{}, contexts: map[string]bool{}}
+	g := &graph{tree: t, by: map[string]*node{}, index: map[string]int{}, contexts: map[string]bool{}, sole: map[agentese.Aspect]*node{}}
 	for _, a := range agentese.Aspects() {
 		g.word(string(a))
 	}
@@ -80,6 +81,15 @@ func newGraph(t *tree.Tree) *graph {
 				word: newWord(string(a)), Affordance: *own, params: tree.ParamsOf(own), own: ok,
 				changes: own.Change != nil || a == agentese.Refine,
 			})
+		}
+		for i := range n.aspects {
+			if a := &n.aspects[i]; a.own {
+				_, more := g.sole[a.Aspect]
+				g.sole[a.Aspect] = n
+				if more {
+					g.sole[a.Aspect] = nil
+				}
+			}
 		}
 		n.runs = g.runs(n)
 		g.nodes = append(g.nodes, n)

@@ -37,7 +37,11 @@ func TestCorrect(t *testing.T) {
 		{in: "slef", verdict: match.Ask, expr: "self.manifest", why: "slef → self"},
 		{in: "w.n.c", verdict: match.Ask, expr: "world.nats.circuit.manifest", why: "w → world, n → nats, c → circuit"},
 		{in: "plans", verdict: match.Ask, expr: "world.plans.manifest", why: "added world"},
-		{in: "void.gratitude", verdict: match.Sure, expr: "void.gratitude.tithe"},
+		{in: "void.gratitude", verdict: match.Ask, expr: "void.gratitude.tithe"}, // it spends: not assumed
+		{in: "tithe", verdict: match.Ask, expr: "void.gratitude.tithe", why: "added void.gratitude"},
+		{in: "stripe hooks", verdict: match.Ask, expr: "world.stripe.webhooks.manifest", why: "hooks → webhooks, added world"},
+		{in: "alerts critical", place: "world", verdict: match.Ask, expr: "world.alerts.manifest[severity=critical]", why: "critical → severity=critical"},
+		{in: "incident 6h", verdict: match.Ask, expr: "time.incident.manifest[since=6h]", why: "added time, 6h → since=6h"},
 		{in: "world.deadletter.manifest reason=invalid", verdict: match.Sure, expr: "world.deadletter.manifest[reason=invalid]"},
 		{in: "world.deadletter.manifest[reason=invalid", verdict: match.Sure, expr: "world.deadletter.manifest[reason=invalid]"},
 		{in: "world.nats.circut.manifest >> concept.idenity.manifest", verdict: match.Sure, expr: "world.nats.circuit.manifest >> concept.identity.manifest", why: "circut → circuit, idenity → identity"},

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/kgents/kgents/agentese"
 )
 
 // read makes what solve found into ways to read the path: with each aspect that is
@@ -29,6 +31,7 @@ func (a *aligner) read(n *node, segs []seg, st []state, end, mask int, cost floa
 		text := a.tokens[i].text
 		switch s.op {
 		case opDrop:
+			f.rest = append(f.rest, text)
 			f.left(text, isUnclear(a.tokens[i].folded) || len(sayings[a.tokens[i].folded]) > 0)
 		case opTake, opPair:
 			o := options[i][s.seg]
@@ -67,6 +70,7 @@ func (a *aligner) read(n *node, segs []seg, st []state, end, mask int, cost floa
 		}
 	}
 	if len(added) > 0 {
+		guessed = guessed || added[len(added)-1] == f.names[m-1] // an aspect alone
 		f.unsure = f.unsure || guessed
 		f.why = append(f.why, "added "+strings.Join(added, "."))
 	}
@@ -129,6 +133,8 @@ func (a *aligner) withAspects(f found, mask, token int, asAspects [][]hit) {
 			}
 		case i == usual:
 			g.cost += costUsual
+			// What spends something of the session is not assumed.
+			g.unsure = g.unsure || n.aspects[i].Aspect == agentese.Sip || n.aspects[i].Aspect == agentese.Tithe
 		default:
 			g.cost += costUnusual
 			if !n.aspects[i].own {

@@ -84,7 +84,7 @@ func (a *aligner) solve(n *node, segs []seg, options *[2 * maxTokens][9][]hit, r
 		}
 	}
 	// The cheapest end with an aspect, and without.
-	share, here := a.shared(segs), a.at(segs)
+	share, here := a.shared(segs), a.at(segs) || a.alone(n)
 	for _, with := range []bool{true, false} {
 		best, bestCost := -1, none
 		for mask := range width {

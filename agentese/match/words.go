@@ -117,6 +117,10 @@ func (t *typed) is(w *word) hit {
 		take(0.2, shortFor, 0, false)
 	} else if len(a) >= 3 && len(b)-len(a) > 1 && a[0] == b[0] && share >= 0.34 && subsequence(a, b) {
 		take(0.5+0.5*(1-share), shortFor, len(b)-len(a), true)
+	} else if len(a) == 2 && len(b) > 5 && a[0] == b[0] && subsequence(a, b) && !isUnclear(a) {
+		take(1.2, shortFor, 0, true) // dl for deadletter
+	} else if len(a) >= 5 && len(b)-len(a) >= 3 && strings.HasSuffix(b, a) {
+		take(0.6, shortFor, 0, true) // hooks for webhooks
 	}
 	k := tolerance(max(len(a), min(len(b), len(a)+2)))
 	if !begins || len(b)-len(a) <= 2 {
@@ -213,7 +217,7 @@ var unclear = func() map[string]bool {
 	set := map[string]bool{}
 	for _, w := range strings.Fields(`a about all am an and any are as at be been being but by can could did do does doing
 		for from get give had has have help hey hi how i if in into is it its just know let like look make many me
-		much my need no not of off on or our out over please problem see should since some tell than that the their them
+		much my need no not of off on or our out over please pls plz problem see should since some tell than that the their them
 		then there these they this those to too u up us was we were what whats when where which who why will with
 		would wrong you your`) {
 		set[w] = true
