@@ -18,7 +18,7 @@ func (f Field) MarshalJSON() ([]byte, error) {
 		f.Unit = "seconds"
 	}
 	f.Value = figure(f.Value)
-	return json.Marshal(plain(f))
+	return unescaped(plain(f))
 }
 
 // MarshalJSON writes columns and rows, a row as an object with the columns' names, in
@@ -34,7 +34,7 @@ func (t Table) MarshalJSON() ([]byte, error) {
 	}
 	names := make([][]byte, len(t.Columns))
 	for i, c := range t.Columns {
-		names[i], _ = json.Marshal(c.Name) // a string always can
+		names[i], _ = unescaped(c.Name) // a string always can
 	}
 	for j, row := range t.Rows {
 		var b bytes.Buffer
@@ -45,7 +45,7 @@ func (t Table) MarshalJSON() ([]byte, error) {
 			}
 			b.Write(names[i])
 			b.WriteByte(':')
-			value, err := json.Marshal(figure(cell(row, i)))
+			value, err := unescaped(figure(cell(row, i)))
 			if err != nil {
 				return nil, err
 			}
@@ -54,7 +54,16 @@ func (t Table) MarshalJSON() ([]byte, error) {
 		b.WriteByte('}')
 		out.Rows[j] = b.Bytes()
 	}
-	return json.Marshal(out)
+	return unescaped(out)
+}
+
+// unescaped leaves <, > and & to the encoder that this is for: expressions have >>.
+func unescaped(v any) ([]byte, error) {
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	err := e.Encode(v)
+	return bytes.TrimSuffix(b.Bytes(), []byte("\n")), err
 }
 
 // figure is a value as JSON has it.

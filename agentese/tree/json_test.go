@@ -3,6 +3,7 @@ package tree
 import (
 	"encoding/json"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -147,6 +148,18 @@ func TestJSON(t *testing.T) {
 	}
 	if _, err := json.Marshal(Value{Table: &Table{Columns: []Column{{Name: "a"}}, Rows: [][]any{{func() {}}}}}); err == nil {
 		t.Error("a function has JSON")
+	}
+}
+
+// An encoder that leaves > as it is gets it as it is, everywhere.
+func TestJSONOfPipelines(t *testing.T) {
+	v := Value{Path: "a.b >> c.d", Fields: []Field{{Name: "x>", Value: ">>"}}, Table: &Table{Columns: []Column{{Name: ">"}}, Rows: [][]any{{"<&>"}}}}
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	const want = `{"path":"a.b >> c.d","fields":[{"name":"x>","value":">>"}],"table":{"columns":[{"name":">"}],"rows":[{">":"<&>"}]}}` + "\n"
+	if err := e.Encode(v); err != nil || b.String() != want {
+		t.Errorf("%s, %v", b.String(), err)
 	}
 }
 
