@@ -55,10 +55,10 @@ func TestDirectoryFreshness(t *testing.T) {
 		first := d.Snapshot()
 		d.Refresh(t.Context())
 		expect("asked", 1, 1, Entry{"a", "first"})
-		time.Sleep(freshFor - 1)
+		time.Sleep(freshFor - time.Nanosecond)
 		d.Refresh(t.Context())
 		expect("still fresh", 1, 1, Entry{"a", "first"})
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		d.Refresh(t.Context())
 		expect("the same again", 2, 1, Entry{"a", "first"})
 		names = []Entry{{"a", "first"}, {"", "no name"}, {"b", "second"}}

@@ -46,6 +46,9 @@ func Human(v any, unit string, now time.Time) string {
 	case "seconds":
 		return span(time.Duration(min(max(n*float64(time.Second), math.MinInt64), math.MaxInt64-1024)))
 	case "percent":
+		if n > 0 && n < 0.01 {
+			return "< 0.01 %" // how little of it doesn't matter, but it isn't nothing
+		}
 		return rounded(n) + " %"
 	case "1/s":
 		return rounded(n) + "/s"

@@ -179,7 +179,7 @@ func TestHuman(t *testing.T) {
 		{math.NaN(), "percent", "unknown"}, {math.Inf(1), "", "unknown"},
 		{int64(0), "bytes", "0 B"}, {int64(1023), "bytes", "1,023 B"}, {int64(1024), "bytes", "1 KiB"}, {int64(1536), "bytes", "1.50 KiB"},
 		{float64(5 << 40), "bytes", "5 TiB"}, {math.Pow(1024, 6), "bytes", "1,024 PiB"}, {-2048.0, "bytes", "-2 KiB"},
-		{80, "percent", "80 %"}, {99.95, "percent", "100.0 %"}, {0.5, "percent", "0.50 %"}, {0.00012, "percent", "0.00012 %"}, {123.4, "percent", "123 %"},
+		{80, "percent", "80 %"}, {99.95, "percent", "100.0 %"}, {0.5, "percent", "0.50 %"}, {0.00012, "percent", "< 0.01 %"}, {0.0, "percent", "0 %"}, {0.00012, "1/s", "0.00012/s"}, {123.4, "percent", "123 %"},
 		{12.0, "1/s", "12/s"}, {3.14159, "1/s", "3.14/s"}, {1234.5, "1/s", "1,235/s"},
 		{int64(1234), "money:usd", "12.34 USD"}, {int64(1234), "money:jpy", "1,234 JPY"},
 		{1.5, "seconds", "1.50s"}, {int64(90), "seconds", "1m 30s"}, {0.0123, "seconds", "12.3ms"}, {1e300, "seconds", "106751d 23h"}, {-1e300, "seconds", "-106751d 23h"},
