@@ -455,6 +455,7 @@ func (c *completer) ranked() []Completion {
 			continue
 		}
 		seen[s.Text] = true
+		s.Line = printable(s.Line)
 		out = append(out, s.Completion)
 	}
 	return out

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -134,6 +135,29 @@ func TestCompleteQuotes(t *testing.T) {
 		c := m.Correct(in, nil, tree.Admin)
 		if len(c.Candidates) == 0 || c.Candidates[0].Expr != want {
 			t.Errorf("%s: %s %v", in, c.Verdict, c.Candidates)
+		}
+	}
+}
+
+// What a terminal would take for an order reaches nobody as it is.
+func TestHostileNames(t *testing.T) {
+	m := match.New(matchtest.Tree())
+	m.Update(&tree.Snapshot{Names: map[string][]tree.Entry{"world.customers": {{Name: "evil\x1b[2Jcorp", Line: "a\x07b\nc"}}}})
+	var texts []string
+	for _, in := range []string{"world.customers.evil[2Jcor", "world.customers.\"evil\x1b[2Jcrop\".limits", "world.customers.evil2Jcorp\x1b]0;x.limits"} {
+		for _, c := range m.Correct(in, nil, tree.Admin).Candidates {
+			texts = append(texts, c.Expr, c.Why)
+		}
+		for _, c := range m.Complete("world.customers.ev", 18, nil, tree.Admin) {
+			texts = append(texts, c.Text, c.Line)
+		}
+	}
+	if len(texts) < 6 {
+		t.Errorf("only %q", texts)
+	}
+	for _, s := range texts {
+		if strings.IndexFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) >= 0 {
+			t.Errorf("%q is not printable", s)
 		}
 	}
 }

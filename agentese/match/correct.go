@@ -101,7 +101,7 @@ func combine(all [][]reading, sure bool) Correction {
 				c.Changes = true
 			}
 		}
-		c.Candidates = append(c.Candidates, Candidate{Expr: e.String(), Score: float64(1 / (1 + cost)), Why: strings.Join(why, ", ")})
+		c.Candidates = append(c.Candidates, Candidate{Expr: e.String(), Score: float64(1 / (1 + cost)), Why: printable(strings.Join(why, ", "))})
 	}
 	add(0, all[0][0])
 	for i, rs := range all {
