@@ -18,21 +18,41 @@ import (
 // kept is how many values of a figure are drawn.
 const kept = 30
 
-// vitals are the paths whose figures the live view shows as they move, and how many of
-// each. What a system doesn't have is left out.
-var vitals = []struct {
-	path    string
-	figures int
-}{
-	{"world.api", 3}, {"world.stripe.webhooks", 3}, {"world.nats.consumer", 3}, {"world.nats.stream", 2},
-	{"world.openmeter", 3}, {"world.deadletter", 2}, {"world.spool", 2}, {"self.budget", 2},
+// vital is a figure that the live view shows as it moves. A count that only grows is
+// shown as how fast it does.
+type vital struct {
+	path, field string
+	grows       bool
+}
+
+// vitals are what one looks at first: what comes in, what waits, what goes wrong. What
+// a system doesn't have is left out.
+var vitals = []vital{
+	{"world.api", "requests", true}, {"world.api", "5xx", true}, {"world.api", "99 % answered within", false},
+	{"world.stripe.webhooks", "received", true}, {"world.stripe.webhooks", "refused", true},
+	{"world.nats.stream", "published", false},
+	{"world.nats.consumer", "backlog", false}, {"world.nats.consumer", "oldest waiting", false},
+	{"world.openmeter", "sent", false}, {"world.openmeter", "errors", false},
+	{"world.deadletter", "waiting", false}, {"world.spool", "events", false},
+	{"self.budget", "left", false},
 }
 
 // view is the live view's memory.
 type view struct {
 	s      *Shell
 	mu     sync.Mutex
-	series map[string][]float64
+	series map[vital][]float64
+	counts map[vital]counted // of those that grow
+}
+
+// counted is a count at a time.
+type counted struct {
+	at time.Time
+	n  float64
+}
+
+func newView(s *Shell) *view {
+	return &view{s: s, series: map[vital][]float64{}, counts: map[vital]counted{}}
 }
 
 // ambient shows the live view until q.
@@ -44,7 +64,7 @@ func (s *Shell) ambient(ctx context.Context, args string) outcome {
 	if s.screen == nil {
 		return outcome{err: noScreen("ambient")}
 	}
-	v := &view{s: s, series: map[string][]float64{}}
+	v := newView(s)
 	return outcome{err: s.screen(ctx, func(ctx context.Context, width int) []string { return v.look(ctx, width, every) }, every)}
 }
 
@@ -60,7 +80,8 @@ func (s *Shell) Ambient(ctx context.Context, every time.Duration) error {
 // look asks for everything at once, and draws it.
 func (v *view) look(ctx context.Context, width int, every time.Duration) []string {
 	s := v.s
-	values := make([]*tree.Value, len(vitals))
+	values := map[string]*tree.Value{}
+	var mu sync.Mutex // of values
 	var parts, alerts *tree.Value
 	var partsErr error
 	var asks sync.WaitGroup
@@ -77,11 +98,19 @@ func (v *view) look(ctx context.Context, width int, every time.Duration) []strin
 		return &value, nil
 	}
 	asks.Go(func() { parts, partsErr = get("world") })
-	if s.o.Sources.PrometheusURL != "" || s.o.Sources.AlertmanagerURL != "" {
+	if s.o.Sources.PrometheusURL != "" {
 		asks.Go(func() { alerts, _ = get("world.alerts") })
 	}
-	for i, vital := range vitals {
-		asks.Go(func() { values[i], _ = get(vital.path) })
+	for i, x := range vitals {
+		if i > 0 && vitals[i-1].path == x.path {
+			continue
+		}
+		asks.Go(func() {
+			value, _ := get(x.path) // what is away is left out; the parts above say so
+			mu.Lock()
+			defer mu.Unlock()
+			values[x.path] = value
+		})
 	}
 	asks.Wait()
 
@@ -118,40 +147,67 @@ func (v *view) look(ctx context.Context, width int, every time.Duration) []strin
 }
 
 // figures draws the vitals, each with how it has moved.
-func (v *view) figures(values []*tree.Value, width int) []string {
+func (v *view) figures(values map[string]*tree.Value, width int) []string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	s := v.s
+	s, now := v.s, v.s.o.Now()
 	var out []string
-	for i, value := range values {
-		if value == nil {
+	path := ""
+	for _, x := range vitals {
+		f, ok := fieldOf(values[x.path], x.field)
+		if !ok {
 			continue
 		}
-		left := vitals[i].figures
-		title := vitals[i].path
-		for _, f := range value.Fields {
-			n, ok := numeric(f.Value)
-			if !ok || left == 0 {
-				continue
+		n, known := numeric(f.Value)
+		unit, name := f.Unit, x.field
+		var shown any = f.Value
+		if x.grows {
+			before, had := v.counts[x]
+			if known {
+				v.counts[x] = counted{now, n}
 			}
-			left--
-			key := vitals[i].path + " " + f.Name
-			v.series[key] = append(v.series[key], n)
-			v.series[key] = v.series[key][max(0, len(v.series[key])-kept):]
-			text := printable(tree.Human(f.Value, f.Unit, s.o.Now()))
-			if f.State != "" && f.State != tree.Well {
-				text = s.mark(f.State, text)
+			took := now.Sub(before.at).Seconds()
+			if known = known && had && took > 0 && n >= before.n; known { // else it began anew
+				n = (n - before.n) / took
 			}
-			spark := ""
-			if room := width - 24 - 28 - 18; room > 4 {
-				series := v.series[key]
-				spark = s.style.Hue(0, term.Sparkline(series[max(0, len(series)-room):]))
+			shown, unit = nil, "1/s"
+			if known {
+				shown = n
 			}
-			out = append(out, term.Pad(s.style.Faint(title), 24)+term.Pad(printable(f.Name), 28)+term.Pad(text, 18)+spark)
-			title = ""
 		}
+		if known {
+			v.series[x] = append(v.series[x], n)
+			v.series[x] = v.series[x][max(0, len(v.series[x])-kept):]
+		}
+		text := printable(tree.Human(shown, unit, now))
+		if f.State != "" && f.State != tree.Well {
+			text = s.mark(f.State, text)
+		}
+		label := x.path
+		if x.path == path {
+			label = ""
+		}
+		path = x.path
+		line := term.Pad(s.style.Faint(label), 23) + " " + term.Pad(name, 20) + " " + term.Pad(text, 14)
+		if room := width - term.Width(line) - 2; room > 4 {
+			series := v.series[x]
+			line += "  " + s.style.Hue(0, term.Sparkline(series[max(0, len(series)-room):]))
+		}
+		out = append(out, line)
 	}
 	return out
+}
+
+func fieldOf(v *tree.Value, name string) (tree.Field, bool) {
+	if v == nil {
+		return tree.Field{}, false
+	}
+	for _, f := range v.Fields {
+		if f.Name == name {
+			return f, true
+		}
+	}
+	return tree.Field{}, false
 }
 
 func numeric(v any) (float64, bool) {

@@ -78,9 +78,9 @@ func (s *Shell) look(ctx context.Context) health {
 	return h
 }
 
-// firing are the alerts that fire now.
+// firing are the alerts that fire now, where Prometheus is there to ask.
 func (s *Shell) firing(ctx context.Context) (map[string]string, bool) {
-	if s.o.Sources.PrometheusURL == "" && s.o.Sources.AlertmanagerURL == "" {
+	if s.o.Sources.PrometheusURL == "" {
 		return nil, false
 	}
 	session := &tree.Session{Observer: tree.Default, Budget: tree.NewBudget(), Clock: s.o.Now}

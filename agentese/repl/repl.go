@@ -56,14 +56,29 @@ type Options struct {
 	Now   func() time.Time // nil: time.Now
 }
 
+// matcher corrects and completes; it is match.Matcher. Correct and Complete never
+// wait, and give nothing where they know nothing.
+type matcher interface {
+	Update(s *tree.Snapshot)
+	Correct(input string, place []string, o tree.Observer) match.Correction
+	Complete(line string, cursor int, place []string, o tree.Observer) []match.Completion
+}
+
+// finder finds paths by words; it is search.Index. It asks nobody.
+type finder interface {
+	Update(s *tree.Snapshot)
+	Learn(question, expr string)
+	Find(ctx context.Context, q search.Query) []search.Suggestion
+}
+
 // Shell runs lines. Its methods are for one goroutine at a time.
 type Shell struct {
 	o       Options
 	tree    *tree.Tree
 	session *tree.Session
 	names   *tree.Directory
-	match   *match.Matcher
-	search  *search.Index
+	match   matcher
+	search  finder
 	keep    *keep
 	unkept  error // why nothing is kept
 	style   term.Style
@@ -106,8 +121,8 @@ func New(o Options) (*Shell, error) {
 	// Names are listed in the background, by an observer of their own.
 	s.names = tree.NewDirectory(s.tree, &tree.Session{Observer: tree.Default, Budget: tree.NewBudget(), Clock: o.Now})
 	s.match = match.New(s.tree)
-	var err error
-	s.search, err = search.New(s.tree)
+	index, err := search.New(s.tree)
+	s.search = index
 	return s, err
 }
 
@@ -250,8 +265,7 @@ func (s *Shell) exact(ctx context.Context, r reading) outcome {
 		if len(r.names) == 0 {
 			return s.move(nil)
 		}
-		if len(r.names) > agentese.MaxDepth {
-			_, err := agentese.Parse(r.text + ".manifest")
+		if _, err := agentese.Parse(r.text + ".manifest"); err != nil {
 			return outcome{err: s.placed(err, r)}
 		}
 		last := agentese.Aspect(strings.ToLower(r.names[len(r.names)-1]))
