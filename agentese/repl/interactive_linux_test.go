@@ -52,6 +52,8 @@ type terminal struct {
 	text strings.Builder
 	seen int
 	done chan struct{}
+
+	before *xterm.State // of the terminal, before there was a shell
 }
 
 var escapes = regexp.MustCompile(`\x1b\[[0-9;? ]*[a-zA-Z]|\x1b[=>]|\r`)
@@ -64,7 +66,21 @@ func startTerminal(t *testing.T, state string) *terminal {
 	}
 	x := &terminal{t: t, cmd: exec.Command(self), done: make(chan struct{})}
 	x.cmd.Env = []string{"REPL_TEST_STATE=" + state, "TERM=xterm-256color", "HOME=" + state, "INPUTRC=/dev/null"}
-	if x.file, err = pty.StartWithSize(x.cmd, &pty.Winsize{Rows: 24, Cols: 100}); err != nil {
+	file, tty, err := pty.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer tty.Close()
+	x.file = file
+	if err := pty.Setsize(file, &pty.Winsize{Rows: 24, Cols: 100}); err != nil {
+		t.Fatal(err)
+	}
+	if x.before, err = xterm.GetState(int(file.Fd())); err != nil {
+		t.Fatal(err)
+	}
+	x.cmd.Stdin, x.cmd.Stdout, x.cmd.Stderr = tty, tty, tty
+	x.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
+	if err := x.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
 	go func() {
@@ -137,10 +153,6 @@ func (x *terminal) prompted(place string) {
 // paste, the history, the end.
 func TestTerminal(t *testing.T) {
 	x := startTerminal(t, t.TempDir())
-	before, err := xterm.GetState(int(x.file.Fd()))
-	if err != nil {
-		t.Fatal(err)
-	}
 	x.prompted("/")
 	x.send("world.n\t")
 	x.expect("world.nats")
@@ -212,7 +224,7 @@ func TestTerminal(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if *after != *before {
+	if *after != *x.before {
 		t.Error("the terminal is not as it was")
 	}
 }
@@ -237,10 +249,6 @@ func TestTerminalEnds(t *testing.T) {
 	for _, how := range []string{"SIGTERM", "Ctrl-D"} {
 		t.Run(how, func(t *testing.T) {
 			x := startTerminal(t, t.TempDir())
-			before, err := xterm.GetState(int(x.file.Fd()))
-			if err != nil {
-				t.Fatal(err)
-			}
 			x.prompted("/")
 			if how == "Ctrl-D" {
 				x.send("\x04")
@@ -259,7 +267,7 @@ func TestTerminalEnds(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if *after != *before {
+			if *after != *x.before {
 				t.Error("the terminal is not as it was")
 			}
 			if !strings.Contains(x.raw(), "\x1b[?2004l") {

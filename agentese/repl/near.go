@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/kgents/kgents/agentese"
 	"github.com/kgents/kgents/agentese/match"
@@ -215,6 +216,12 @@ func (s *Shell) changes(e agentese.Expression) bool {
 func (s *Shell) hint(e *agentese.Error, line string) error {
 	if len(e.Related) > 0 || e.Kind == agentese.KindDenied || e.Kind == agentese.KindObserver || e.Kind == agentese.KindAway {
 		return e
+	}
+	if s.strict && s.names.Snapshot().Generation == 0 {
+		// A script has not waited for the live names until now.
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		s.refresh(ctx)
 	}
 	out := *e
 	for _, c := range s.match.Correct(line, s.Place(), s.session.Observer).Candidates {

@@ -274,6 +274,12 @@ func (s *Shell) exact(ctx context.Context, r reading) outcome {
 				return s.enter(ctx, r, canonical)
 			}
 		}
+		if len(r.names) == 1 {
+			return outcome{err: s.placed(&agentese.Error{
+				Kind: agentese.KindNotFound, Pos: 0, End: len(r.text), What: "there is no " + agentese.QuoteName(r.names[0]) + " here",
+				Why: "the contexts are " + strings.Join(s.tree.ChildNames(nil), ", "), Try: []string{"help"},
+			}, r)}
+		}
 	}
 	e, err := agentese.Parse(r.text)
 	if err != nil {
