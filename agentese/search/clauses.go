@@ -33,7 +33,12 @@ func (b *built) step(c *candidate, l *look, now time.Time) agentese.Step {
 			taken[i] = true
 		}
 	}
-	for _, p := range o.afford.Params {
+	params := slices.Clone(o.afford.Params)
+	if i := slices.IndexFunc(params, func(p tree.Param) bool { return p.Key == "do" }); i > 0 {
+		do := params[i] // what is done stands first
+		params = slices.Insert(slices.Delete(params, i, i+1), 0, do)
+	}
+	for _, p := range params {
 		v, ok := b.value(p, o, c, l, taken)
 		if !ok {
 			continue
@@ -79,7 +84,7 @@ func (b *built) value(p tree.Param, o *option, c *candidate, l *look, taken map[
 	case tree.Time, tree.Duration:
 		return q.span(p)
 	case tree.Percent:
-		return q.percent()
+		return q.percent(taken)
 	case tree.Number:
 		return q.figure(p, taken)
 	}
@@ -131,35 +136,42 @@ func (b *built) word(p tree.Param, o *option, l *look) (string, bool) {
 
 // voted is how alike the most alike wording with this value is, at the same node.
 func (b *built) voted(key, value string, o *option, l *look) float64 {
-	best := 0.0
-	for k, x := range l.alike {
-		if x <= best {
-			continue
-		}
-		s := &b.wordings[k]
+	for _, e := range l.best {
+		s := &b.wordings[e.i]
 		for j, other := range s.options {
 			if j < len(s.exprs) && b.options[other].node == o.node {
 				if c, ok := s.exprs[j].Clause(key); ok && c.Value == value {
-					best = x
+					return e.x
 				}
 			}
 		}
 	}
-	return best
+	return 0
 }
 
 // path is the node that the words speak of, besides the option's own.
 func (b *built) path(o *option, l *look) (string, bool) {
-	best, most := -1, 0.3
+	best, most := -1, 0.0
 	for i, p := range b.nodes {
 		if strings.Contains(p.Pattern, "{") || i == o.node || !strings.HasPrefix(p.Pattern, "world.") {
 			continue
 		}
-		x := l.nodeText[i]
-		if named := nameWords(p.Node.Name); slices.Contains(l.q.stems, stem(named[len(named)-1])) {
-			x += 0.5
+		called := 0.0
+		for _, name := range append([]string{p.Node.Name}, p.Node.Synonyms...) {
+			var words []string
+			for _, t := range tokens(name) {
+				words = append(words, t.stem)
+			}
+			for k := range l.q.stems {
+				if len(words) > 0 && stands(words, l.q.stems[k:]) {
+					called = max(called, 0.5+0.5*float64(len(words)))
+				}
+			}
 		}
-		if x > most {
+		if called == 0 {
+			continue
+		}
+		if x := called + l.nodeText[i]; x > most {
 			best, most = i, x
 		}
 	}
@@ -184,7 +196,7 @@ func (q *question) span(p tree.Param) (string, bool) {
 }
 
 // percent is a number with % or the word behind it, or half.
-func (q *question) percent() (string, bool) {
+func (q *question) percent(taken map[int]bool) (string, bool) {
 	for i, t := range q.tokens {
 		if t.text == "half" {
 			return "50", true
@@ -192,7 +204,11 @@ func (q *question) percent() (string, bool) {
 		if !number(t.text) || len(t.text) > 3 {
 			continue
 		}
+		if taken[i] {
+			continue
+		}
 		if t.to < len(q.text) && q.text[t.to] == '%' || i+1 < len(q.tokens) && strings.HasPrefix(q.tokens[i+1].text, "percent") {
+			taken[i] = true
 			return t.text, true
 		}
 	}
@@ -215,7 +231,7 @@ func (q *question) figure(p tree.Param, taken map[int]bool) (string, bool) {
 	}
 	last := ""
 	for i, t := range q.tokens {
-		if taken[i] {
+		if taken[i] || p.Key == "limit" && (i == 0 || !beforeLimit[q.tokens[i-1].text]) {
 			continue
 		}
 		n, ok := counts[t.text]
@@ -232,6 +248,9 @@ func (q *question) figure(p tree.Param, taken map[int]bool) (string, bool) {
 	}
 	return last, last != ""
 }
+
+// beforeLimit are the words before a number that says how many are wanted.
+var beforeLimit = set("last newest latest first top only oldest")
 
 // about is the word behind "about", "like" or "of", if it is a topic.
 func (q *question) about(r *reader) (string, bool) {

@@ -57,6 +57,13 @@ type look struct {
 	node       []float64
 	neighbours []float64
 	told       []entity
+	best       []likely // wordings, the most alike first
+}
+
+// likely is a wording with how alike it is.
+type likely struct {
+	i int
+	x float64
 }
 
 func (b *built) look(q *question, n *names) *look {
@@ -69,11 +76,7 @@ func (b *built) look(q *question, n *names) *look {
 	scale(l.text)
 	scale(l.nodeText)
 	l.wording, l.node, l.neighbours = make([]float64, len(b.options)), make([]float64, len(b.nodes)), make([]float64, len(b.options))
-	type near struct {
-		i int
-		x float64
-	}
-	var best []near
+	var best []likely
 	for i, x := range l.alike {
 		if x <= 0 {
 			continue
@@ -85,9 +88,10 @@ func (b *built) look(q *question, n *names) *look {
 			l.wording[o] = max(l.wording[o], y)
 			l.node[b.options[o].node] = max(l.node[b.options[o].node], y)
 		}
-		best = append(best, near{i, x})
+		best = append(best, likely{i, x})
 	}
-	slices.SortFunc(best, func(a, b near) int { return cmp.Or(cmp.Compare(b.x, a.x), cmp.Compare(a.i, b.i)) })
+	slices.SortFunc(best, func(a, b likely) int { return cmp.Or(cmp.Compare(b.x, a.x), cmp.Compare(a.i, b.i)) })
+	l.best = best
 	var total float64
 	for _, e := range best[:min(10, len(best))] {
 		total += e.x * e.x
@@ -321,19 +325,15 @@ func kindOf(t *tree.Tree, p tree.Param) string {
 
 // instance is how alike the most alike wording with just these names is.
 func (b *built) instance(i int, names map[string]entity, l *look) float64 {
-	best := 0.0
-	for k, x := range l.alike {
-		if x <= best {
-			continue
-		}
-		s := &b.wordings[k]
+	for _, e := range l.best {
+		s := &b.wordings[e.i]
 		for j, o := range s.options {
 			if o == i && j < len(s.exprs) && b.fits(s.exprs[j], &b.options[i], names) {
-				best = x
+				return e.x
 			}
 		}
 	}
-	return best
+	return 0
 }
 
 func (b *built) fits(step agentese.Step, o *option, names map[string]entity) bool {

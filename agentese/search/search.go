@@ -116,7 +116,7 @@ func (x *Index) Find(ctx context.Context, q Query) []Suggestion {
 		now = time.Now()
 	}
 	asked := b.reader.read(q.Text, n, now.UTC())
-	if len(asked.terms) == 0 {
+	if len(asked.tokens) == 0 {
 		return nil
 	}
 	l := b.look(asked, n)

@@ -144,6 +144,9 @@ func length(ts []token, i int) (time.Duration, int) {
 	}
 	for k := i + 1; k < len(ts) && k <= i+3; k++ {
 		x := ts[k].text
+		if x == "couple" || x == "few" {
+			n, w = counts[x], x
+		}
 		if u, ok := units[x]; ok {
 			if (w == "a" || w == "an") && !(k+1 < len(ts) && (ts[k+1].text == "ago" || ts[k+1].text == "back")) {
 				return 0, 0 // "a day" is no time, "a day ago" is
