@@ -87,8 +87,18 @@ func (c *Client) Do(ctx context.Context, method, path string, query url.Values, 
 	return nil
 }
 
-// Bytes is Do with the answer as it came.
+// Bytes is Do with the answer as it came, which with a Problem is the problem's own text.
 func (c *Client) Bytes(ctx context.Context, method, path string, query url.Values, body any) ([]byte, error) {
+	req, err := c.Request(ctx, method, path, query, body)
+	if err != nil {
+		return nil, err
+	}
+	return c.Send(req)
+}
+
+// Request makes a request with the key and Header, and body as JSON unless that is nil,
+// for who has headers of their own to add before it is sent.
+func (c *Client) Request(ctx context.Context, method, path string, query url.Values, body any) (*http.Request, error) {
 	target := c.URL + path
 	if len(query) > 0 {
 		target += "?" + query.Encode()
@@ -114,9 +124,14 @@ func (c *Client) Bytes(ctx context.Context, method, path string, query url.Value
 	if body != nil {
 		req.Header.Set("Content-Type", "application/json")
 	}
+	return req, nil
+}
+
+// Send sends a request of Request's and reads the answer.
+func (c *Client) Send(req *http.Request) ([]byte, error) {
 	resp, err := c.HTTP.Do(req)
 	if err != nil {
-		if _, ok := errors.AsType[*net.OpError](err); ok && ctx.Err() == nil {
+		if _, ok := errors.AsType[*net.OpError](err); ok && req.Context().Err() == nil {
 			return nil, &AwayError{URL: c.URL, Cause: err}
 		}
 		return nil, err
@@ -127,7 +142,7 @@ func (c *Client) Bytes(ctx context.Context, method, path string, query url.Value
 		return nil, err
 	}
 	if len(b) > MaxAnswer {
-		return nil, fmt.Errorf("%s %s answered more than %d bytes: ask for less", method, path, MaxAnswer)
+		return nil, fmt.Errorf("%s %s answered more than %d bytes: ask for less", req.Method, req.URL.Path, MaxAnswer)
 	}
 	if resp.StatusCode/100 != 2 {
 		p := &Problem{}

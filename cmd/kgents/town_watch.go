@@ -16,6 +16,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/kgents/kgents/api/client"
 	"github.com/kgents/kgents/term"
 	"github.com/kgents/kgents/town"
 	"github.com/kgents/kgents/town/host"
@@ -226,7 +227,7 @@ func (w *watcher) stream(ctx context.Context) error {
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode != http.StatusOK {
-		body, _ := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+		body, _ := io.ReadAll(io.LimitReader(resp.Body, client.MaxAnswer))
 		return w.refused(resp.StatusCode, body)
 	}
 	w.update(func(v *townView) { v.Trouble = "" })

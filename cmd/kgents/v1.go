@@ -1,19 +1,18 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/kgents/kgents/api/client"
 )
 
 // v1 asks the routes under /v1.
@@ -23,9 +22,6 @@ type v1 struct {
 	output   string
 	client   http.Client
 }
-
-// maxAnswer bounds what is read of an answer: a page of events has some 500 kB.
-const maxAnswer = 16 << 20
 
 func (v *v1) addFlags(cmd *cobra.Command) {
 	v.target.addFlags(cmd)
@@ -84,6 +80,9 @@ func (r *problem) Error() string {
 	return printable(text)
 }
 
+// api is the client of what v1 has found out.
+func (v *v1) api() *client.Client { return &client.Client{URL: v.URL, Key: v.Key, HTTP: &v.client} }
+
 // request makes a request of the customer's.
 func (v *v1) request(ctx context.Context, method, path string, query url.Values, body any) (*http.Request, error) {
 	if query == nil {
@@ -92,26 +91,7 @@ func (v *v1) request(ctx context.Context, method, path string, query url.Values,
 	if v.customer != "" {
 		query.Set("customer", v.customer)
 	}
-	if len(query) > 0 {
-		path += "?" + query.Encode()
-	}
-	var content io.Reader
-	if body != nil {
-		b, err := json.Marshal(body)
-		if err != nil {
-			return nil, err
-		}
-		content = bytes.NewReader(b)
-	}
-	req, err := http.NewRequestWithContext(ctx, method, v.URL+path, content)
-	if err != nil {
-		return nil, err
-	}
-	req.Header.Set("Authorization", "Bearer "+v.Key)
-	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
-	}
-	return req, nil
+	return v.api().Request(ctx, method, path, query, body)
 }
 
 // do asks, and reads the answer into out if that isn't nil. What is answered with a
@@ -126,23 +106,15 @@ func (v *v1) do(ctx context.Context, method, path string, query url.Values, body
 
 // send is do for a request that is there already.
 func (v *v1) send(req *http.Request, out any) error {
-	resp, err := v.client.Do(req)
-	if err != nil {
-		if _, ok := errors.AsType[*net.OpError](err); ok {
-			return fmt.Errorf("nothing answers at %s any more", v.URL)
-		}
+	b, err := v.api().Send(req)
+	if _, away := errors.AsType[*client.AwayError](err); away {
+		return fmt.Errorf("nothing answers at %s any more", v.URL)
+	}
+	if status := client.Status(err); status != 0 {
+		return v.refused(status, b)
+	}
+	if err != nil || out == nil {
 		return err
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
-	if err != nil {
-		return err
-	}
-	if resp.StatusCode/100 != 2 {
-		return v.refused(resp.StatusCode, b)
-	}
-	if out == nil {
-		return nil
 	}
 	if raw, ok := out.(*json.RawMessage); ok {
 		*raw = b
