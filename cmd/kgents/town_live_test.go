@@ -87,7 +87,10 @@ func TestTownCommands(t *testing.T) {
 	}
 	code, out, errs = run("town", "show", "nowhere", "--customer", "acme")
 	wantLine(t, code, out, errs, `no town "nowhere"`, made.ID)
-	code, out, errs = run("town", "list")
+	if out := good("town", "list"); !strings.Contains(out, "Mill brook") { // of all customers, for an operator
+		t.Errorf("all customers' towns are\n%s", out)
+	}
+	code, out, errs = run("town", "new")
 	wantLine(t, code, out, errs, "name the customer")
 	code, out, errs = run("town", "step", "--cycles", "0", "--customer", "acme")
 	wantLine(t, code, out, errs, "--cycles", "1 to 100")
