@@ -92,7 +92,7 @@ func newAligner(g *graph, live *names, place []string, tokens []token) *aligner 
 		a.known[i] = a.isKnown(t.folded)
 	}
 	for i := 0; i+1 < n; i++ {
-		if a.known[i] && a.known[i+1] || min(len(tokens[i].folded), len(tokens[i+1].folded)) < 2 || len(tokens[i].folded)+len(tokens[i+1].folded) > maxWord {
+		if a.known[i] && a.known[i+1] || isUnclear(tokens[i].folded) || isUnclear(tokens[i+1].folded) || min(len(tokens[i].folded), len(tokens[i+1].folded)) < 2 || len(tokens[i].folded)+len(tokens[i+1].folded) > maxWord {
 			continue
 		}
 		a.paired[i] = true
@@ -158,7 +158,7 @@ func (a *aligner) alive(i int, s *set) []hit {
 	if memo[i] == nil {
 		t := a.input(i)
 		_, fixed := a.g.index[t.folded]
-		memo[i] = append([]hit{}, s.like(t, fixed)...)
+		memo[i] = append([]hit{}, s.like(t, fixed || isUnclear(t.folded))...)
 	}
 	return memo[i]
 }
