@@ -88,6 +88,41 @@ func (e *Engine) Register(a *api.API) {
 		Detail: "For each feature, or one, whether `amount` more may be used now, what has been used, and when that begins anew. " +
 			"Answered from memory; what is used shows within a second. It asks and reserves nothing.",
 	}, e.list)
+	api.Handle(a, api.Route{
+		Method: http.MethodGet, Path: "/v1/entitlements/near", Scope: kgents.ScopeRead, Tag: "Plans", ID: "list-near-limits", OperatorOnly: true,
+		Summary: "Who is over a limit, or near one",
+		Detail: "Of all customers, those who have used `percent` of a limit of their plan, or more, of a feature with a meter; the nearest first. " +
+			"`allowed` says whether one more may be used now. Answered from memory in one pass over the customers; it asks and reserves nothing.",
+	}, e.near)
+}
+
+// NearIn are the parameters of GET /v1/entitlements/near.
+type NearIn struct {
+	Percent int `query:"percent" minimum:"1" maximum:"1000" default:"80" doc:"From how much of a limit on, in percent"`
+	Limit   int `query:"limit" minimum:"1" maximum:"1000" default:"100" doc:"How many at most"`
+}
+
+// NearOut is its answer.
+type NearOut struct {
+	CacheControl string `header:"Cache-Control"`
+	Body         NearPage
+}
+
+// NearPage is a Near as it is shown.
+type NearPage struct {
+	Near   []Entitlement `json:"near" doc:"The nearest first" nullable:"false"`
+	Total  int           `json:"total" doc:"How many there are, of which these are the first"`
+	Looked int           `json:"looked" doc:"Customers that were looked at"`
+	Stale  bool          `json:"stale" doc:"Whether for some the meter or the stream could not be asked, so that used may be too low"`
+}
+
+func (e *Engine) near(_ context.Context, _ kgents.Principal, in *NearIn) (*NearOut, error) {
+	n := e.Near(in.Percent, in.Limit)
+	out := &NearOut{CacheControl: "no-store", Body: NearPage{Near: []Entitlement{}, Total: n.Total, Looked: n.Looked, Stale: n.Stale}}
+	for _, a := range n.Answers {
+		out.Body.Near = append(out.Body.Near, ViewOf(a))
+	}
+	return out, nil
 }
 
 func (e *Engine) list(_ context.Context, caller kgents.Principal, in *EntitlementsIn) (*EntitlementsOut, error) {

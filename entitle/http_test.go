@@ -151,3 +151,19 @@ func TestRequireOfASubscriber(t *testing.T) {
 		}
 	}
 }
+
+func TestNearRoute(t *testing.T) {
+	e, _ := entitle.NewTestEngine(t)
+	s := serve(t, e)
+	status, got := get(t, s.URL+"/v1/entitlements/near")
+	// Nobody has asked the meter yet: what is known of acme may be too low.
+	want := map[string]any{"near": []any{}, "total": 0.0, "looked": 1.0, "stale": true}
+	if diff := cmp.Diff(want, got); status != http.StatusOK || diff != "" {
+		t.Errorf("%d, %s", status, diff)
+	}
+	for _, query := range []string{"percent=0", "percent=1001", "percent=x", "limit=0", "limit=1001"} {
+		if status, got := get(t, s.URL+"/v1/entitlements/near?"+query); status != http.StatusBadRequest && status != http.StatusUnprocessableEntity {
+			t.Errorf("%s: %d, %v", query, status, got)
+		}
+	}
+}

@@ -189,10 +189,9 @@ func makeCustomer(ctx context.Context, from *living.Sources, c *tree.Call) (*tre
 	return change, nil
 }
 
-// near is a line of GET /v1/entitlements/near.
 func seeNear(ctx context.Context, from *living.Sources, c *tree.Call) (tree.Value, error) {
 	percent := c.Args.Int("near")
-	var page nearPage
+	var page entitle.NearPage
 	query := url.Values{"percent": {strconv.Itoa(percent)}, "limit": {strconv.Itoa(c.Args.Int("limit"))}}
 	if err := from.For(c).Get(ctx, "/v1/entitlements/near", query, &page); err != nil {
 		return tree.Value{}, living.Away("who is near a limit", err)
@@ -215,7 +214,7 @@ func seeNear(ctx context.Context, from *living.Sources, c *tree.Call) (tree.Valu
 		if e.ResetsAt != nil {
 			resets = *e.ResetsAt
 		}
-		v.Table.Rows = append(v.Table.Rows, []any{e.Customer, e.Plan, e.Feature, e.Used, e.Limit.N(), percentOf(e.Used, e.Limit.Limit), e.Over, resets, state})
+		v.Table.Rows = append(v.Table.Rows, []any{e.Customer, e.Plan, e.Feature, e.Used, limitOf(e.Limit.Limit), percentOf(e.Used, e.Limit.Limit), e.Over, resets, state})
 	}
 	v.Add("near or over", page.Total, "").Add("refused now", refused, "").Add("customers looked at", page.Looked, "")
 	if page.Total > len(page.Near) {
@@ -229,12 +228,4 @@ func seeNear(ctx context.Context, from *living.Sources, c *tree.Call) (tree.Valu
 		v.Then("world.customers."+agentese.QuoteName(page.Near[0].Customer)+".limits.manifest", "all limits of the first")
 	}
 	return v, nil
-}
-
-// nearPage is the answer of GET /v1/entitlements/near.
-type nearPage struct {
-	Near   []entitle.Entitlement
-	Total  int
-	Looked int
-	Stale  bool
 }
