@@ -1,0 +1,108 @@
+package world_test
+
+import (
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kgents/kgents/agentese"
+	"github.com/kgents/kgents/agentese/tree"
+	"github.com/kgents/kgents/town/host"
+)
+
+// found founds a town of a customer's and gives its id.
+func (s *shop) found(customer, name string) string {
+	s.t.Helper()
+	var t host.Town
+	s.Eventually("a town is founded", func() bool {
+		err := s.Client.Do(s.t.Context(), http.MethodPost, "/v1/town", url.Values{"customer": {customer}}, map[string]any{"name": name, "citizens": 3, "seed": "7"}, &t)
+		return err == nil
+	})
+	return t.ID
+}
+
+// A town lives by expressions: stepped, at a pace, stopped; and is seen meanwhile.
+func TestTown(t *testing.T) {
+	s := newShop(t)
+	s.customer("acme")
+	s.customer("globex")
+	id, other := s.found("acme", "Springfield"), s.found("globex", "Shelbyville")
+	at := "world.town." + agentese.QuoteName(id)
+
+	v := s.Must("world.town.manifest")
+	if diff := cmp.Diff([]any{id, other}, cells(v, "town")); diff != "" || !cmp.Equal([]any{"acme", "globex"}, cells(v, "customer")) {
+		t.Errorf("%s %+v", diff, v.Table)
+	}
+	if v := s.Must("world.town.manifest[customer=globex]"); !cmp.Equal([]any{other}, cells(v, "town")) {
+		t.Errorf("%+v", v.Table)
+	}
+	v = s.Must(at + ".manifest")
+	if field(v, "day") != 1 || field(v, "customer") != "acme" || field(v, "citizens") != 3 || field(v, "pace") != "when told" {
+		t.Errorf("%+v", v.Fields)
+	}
+
+	s.Session.Observer = tree.Explorer
+	if _, err := s.Run(at + ".refine[do=step]"); kindOf(err) != agentese.KindDenied {
+		t.Errorf("an explorer: %v", err)
+	}
+	s.Session.Observer = tree.Developer
+	v = s.Must(at + ".refine[do=step][steps=4]")
+	if field(v, "phases lived") != 4 || field(v, "day") != 2 || len(v.Table.Rows) == 0 {
+		t.Errorf("%+v", v.Fields)
+	}
+	all := s.Must(at + ".witness[limit=1000]")
+	if n, _ := field(all, "events").(uint64); n == 0 || len(all.Table.Rows) != int(n) {
+		t.Errorf("%d events, %d rows", n, len(all.Table.Rows))
+	}
+	if newest := s.Must(at + ".witness[limit=2]"); !cmp.Equal(cells(all, "number")[len(all.Table.Rows)-2:], cells(newest, "number")) {
+		t.Errorf("%v", cells(newest, "number"))
+	}
+	if from := s.Must(at + ".witness[after=3][limit=1]"); !cmp.Equal([]any{uint64(4)}, cells(from, "number")) {
+		t.Errorf("%v", cells(from, "number"))
+	}
+
+	people := s.Must(at + ".citizens.manifest")
+	if len(people.Table.Rows) != 3 {
+		t.Fatalf("%+v", people.Table)
+	}
+	name := cells(people, "citizen")[0].(string)
+	one := at + ".citizens." + agentese.QuoteName(strings.ToUpper(name))
+	v = s.Must(one + ".manifest")
+	if !strings.HasPrefix(v.Title, name) || field(v, "warmth") == nil || field(v, "tokens") == nil {
+		t.Errorf("%+v", v)
+	}
+	for _, who := range cells(s.Must(one+".witness"), "who") {
+		if !strings.Contains(who.(string), name) {
+			t.Errorf("%s was not there: %s", name, who)
+		}
+	}
+	if _, err := s.Run(at + ".citizens.nobody.manifest"); kindOf(err) != agentese.KindNotFound {
+		t.Errorf("%v", err)
+	}
+
+	// The pace holds, is taken back with what came before it, and ends.
+	s.Must(at + ".refine[do=pace][seconds=3600][rollback=5s]")
+	if v := s.Must(at + ".manifest"); field(v, "pace") != 3600.0 {
+		t.Errorf("%+v", v.Fields)
+	}
+	if v := s.Must(at + ".refine[do=pace][seconds=3600]"); v.Title != "Nothing to do" {
+		t.Errorf("%+v", v)
+	}
+	s.Must(at + ".refine[do=stop]")
+	if v := s.Must(at + ".manifest"); field(v, "pace") != "when told" {
+		t.Errorf("%+v", v.Fields)
+	}
+	for _, bad := range []string{"[do=pace]", "[do=step][seconds=3]", "[do=stop][steps=2]", "[do=step][steps=101]", "[do=pace][seconds=0]", "[do=step][rollback]"} {
+		if _, err := s.Run(at + ".refine" + bad); err == nil {
+			t.Errorf("%s is taken", bad)
+		}
+	}
+	for _, none := range []string{"world.town.nowhere.manifest", `world.town."..".manifest`, "world.town.nowhere.refine[do=step]"} {
+		if _, err := s.Run(none); kindOf(err) != agentese.KindNotFound {
+			t.Errorf("%s: %v", none, err)
+		}
+	}
+}
