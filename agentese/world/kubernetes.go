@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"strings"
 
 	corev1 "k8s.io/api/core/v1"
@@ -12,6 +13,7 @@ import (
 	"github.com/kgents/kgents/agentese/living"
 	"github.com/kgents/kgents/agentese/tree"
 	"github.com/kgents/kgents/cluster"
+	"github.com/kgents/kgents/cluster/operate"
 )
 
 // kubernetes is the deployment in the cluster.
@@ -73,6 +75,13 @@ func look(ctx context.Context, from *living.Sources) (*cluster.Client, *cluster.
 func kubernetesAway(err error) error {
 	if e, ok := errors.AsType[*cluster.DeniedError](err); ok {
 		return &agentese.Error{Kind: agentese.KindDenied, What: "these credentials may not do that in Kubernetes", Why: e.Error(), Try: []string{"use a kubeconfig whose user may"}, Cause: err}
+	}
+	if e, ok := errors.AsType[*operate.Error](err); ok {
+		kind := agentese.KindFailed
+		if e.Status == http.StatusForbidden || e.Status == http.StatusUnauthorized {
+			kind = agentese.KindDenied
+		}
+		return &agentese.Error{Kind: kind, What: "Kubernetes has refused to " + e.What, Why: e.Reason, Cause: err}
 	}
 	if e, ok := errors.AsType[*cluster.NotFoundError](err); ok {
 		return &agentese.Error{Kind: agentese.KindNotFound, What: e.Error(), Try: []string{"world.kubernetes.manifest"}, Cause: err}
