@@ -213,16 +213,21 @@ func (a *auditor) unwritten(e *agentese.Error, err error) error {
 	return e
 }
 
-// hold asks until the change holds; its error is the last one when time is up.
+// hold asks until the change holds; its error is the last one when time is up. An answer
+// that the end of the time has cut says nothing, where there was one before.
 func hold(ctx context.Context, holds func(context.Context) error, within time.Duration) error {
 	asking, cancel := context.WithTimeout(ctx, within)
 	defer cancel()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	var last error
 	for {
 		err := holds(asking)
 		if err == nil {
 			return nil
+		}
+		if asking.Err() == nil || last == nil {
+			last = err
 		}
 		select {
 		case <-asking.Done():
@@ -234,6 +239,6 @@ func hold(ctx context.Context, holds func(context.Context) error, within time.Du
 		if ended := ctx.Err(); ended != nil {
 			return fmt.Errorf("it was interrupted before it held: %w", ended)
 		}
-		return fmt.Errorf("it did not hold within %s: %w", span(within), err)
+		return fmt.Errorf("it did not hold within %s: %w", span(within), last)
 	}
 }

@@ -80,8 +80,8 @@ func customers(from *living.Sources) *tree.Node {
 					{Key: "plan", Line: "a plan that it has whatever is paid", Of: "world.plans"},
 				},
 				Examples: []tree.Example{
-					{Expr: "world.customers.refine[do=create][id=acme][name=Acme Inc]", Line: "a customer on the default plan"},
-					{Expr: "world.customers.refine[id=acme][plan=pro][dry_run]", Line: "what making one on a plan would do"},
+					{Expr: "world.customers.refine[do=create][id=initech][name=Initech Inc]", Line: "a customer on the default plan"},
+					{Expr: "world.customers.refine[id=initech][plan=pro][dry_run]", Line: "what making one on a plan would do"},
 				},
 				Change: func(ctx context.Context, c *tree.Call) (*tree.Change, error) { return makeCustomer(ctx, from, c) },
 			},
