@@ -20,7 +20,7 @@ func TestCustomers(t *testing.T) {
 
 	// Made by an expression, refused the second time, and gone with its undoing.
 	v := s.Must("world.customers.refine[do=create][id=globex][name=Globex Inc][plan=pro]")
-	if field(v, "plan") != "pro" || field(v, "override") != "pro" || !v.Changed {
+	if figure(v, "plan") != "pro" || figure(v, "override") != "pro" || !v.Changed {
 		t.Errorf("%+v", v)
 	}
 	if _, err := s.Run("world.customers.refine[id=globex]"); kindOf(err) != agentese.KindFailed {
@@ -32,12 +32,12 @@ func TestCustomers(t *testing.T) {
 		}
 	}
 	v = s.Must("world.customers.manifest")
-	if diff := cmp.Diff([]any{"acme", "globex"}, cells(v, "customer")); diff != "" || field(v, "customers") != 2 || field(v, "on free") != 1 {
+	if diff := cmp.Diff([]any{"acme", "globex"}, listed(v, "customer")); diff != "" || figure(v, "customers") != 2 || figure(v, "on free") != 1 {
 		t.Errorf("%s %+v", diff, v.Fields)
 	}
 	for clause, want := range map[string][]any{"[plan=free]": {"acme"}, "[plan=PRO]": {"globex"}, "[status=past_due]": nil, "[limit=1]": {"acme"}} {
 		v := s.Must("world.customers.manifest" + clause)
-		if diff := cmp.Diff(want, cells(v, "customer")); diff != "" {
+		if diff := cmp.Diff(want, listed(v, "customer")); diff != "" {
 			t.Errorf("%s: %s", clause, diff)
 		}
 		if clause == "[limit=1]" && v.Table.Total != 2 {
@@ -48,33 +48,33 @@ func TestCustomers(t *testing.T) {
 	// What it uses shows, brings it near its limit, and past it.
 	s.use("1", "acme", 8_500)
 	s.Eventually("acme is near its limit", func() bool {
-		return cmp.Equal([]any{"acme"}, cells(s.Must("world.customers.lens[near=80]"), "customer"))
+		return cmp.Equal([]any{"acme"}, listed(s.Must("world.customers.lens[near=80]"), "customer"))
 	})
 	if v := s.Must("world.customers.lens[near=90]"); len(v.Table.Rows) != 0 || v.State != tree.Well {
 		t.Errorf("%+v", v)
 	}
 	v = s.Must("world.customers.lens")
-	if v.State != tree.Warn || !cmp.Equal([]any{85.0}, cells(v, "percent")) || field(v, "refused now") != 0 {
+	if v.State != tree.Warn || !cmp.Equal([]any{85.0}, listed(v, "percent")) || figure(v, "refused now") != 0 {
 		t.Errorf("%+v", v)
 	}
 	s.use("2", "acme", 1_500)
 	s.Eventually("acme is at its limit", func() bool { return s.Must("world.customers.lens[near=100]").State == tree.Bad })
 	v = s.Must("world.customers.acme.limits.manifest[feature=tokens]")
-	if v.State != tree.Bad || !cmp.Equal([]any{int64(10_000)}, cells(v, "used")) || len(v.Next) == 0 || !strings.Contains(v.Next[0].Expr, "[plan=pro]") {
+	if v.State != tree.Bad || !cmp.Equal([]any{int64(10_000)}, listed(v, "used")) || len(v.Next) == 0 || !strings.Contains(v.Next[0].Expr, "[plan=pro]") {
 		t.Errorf("%+v", v)
 	}
 	v = s.Must("world.customers.acme.limits.manifest")
-	if field(v, "requests a minute") != int64(60) || len(v.Table.Rows) != 6 {
+	if figure(v, "requests a minute") != int64(60) || len(v.Table.Rows) != 6 {
 		t.Errorf("%+v", v)
 	}
 	s.Eventually("the meter has counted it", func() bool {
-		return field(s.Must("world.customers.acme.usage.manifest"), "agent_tokens") == 10_000.0
+		return figure(s.Must("world.customers.acme.usage.manifest"), "agent_tokens") == 10_000.0
 	})
 	if v := s.Must("world.customers.acme.usage.manifest[from=2d][by=day][meter=agent_tokens]"); len(v.Table.Rows) != 1 {
 		t.Errorf("%+v", v.Table)
 	}
 	v = s.Must("world.customers.acme.invoice.manifest")
-	if field(v, "total") != int64(0) || field(v, "plan") != "free" || !cmp.Equal(cells(v, "quantity")[1], any(int64(10_000))) {
+	if figure(v, "total") != int64(0) || figure(v, "plan") != "free" || !cmp.Equal(listed(v, "quantity")[1], any(int64(10_000))) {
 		t.Errorf("%+v", v)
 	}
 	if v := s.Must("world.customers.acme.alerts.manifest"); v.Table == nil || v.State == "" {
@@ -96,11 +96,11 @@ func TestCustomers(t *testing.T) {
 func TestPlans(t *testing.T) {
 	s := newShop(t)
 	v := s.Must("world.plans.manifest")
-	if diff := cmp.Diff([]any{"free", "pro", "teams"}, cells(v, "plan")); diff != "" || field(v, "currency") != "usd" || !cmp.Equal([]any{int64(0), int64(1900), int64(9900)}, cells(v, "month")) {
+	if diff := cmp.Diff([]any{"free", "pro", "teams"}, listed(v, "plan")); diff != "" || figure(v, "currency") != "usd" || !cmp.Equal([]any{int64(0), int64(1900), int64(9900)}, listed(v, "month")) {
 		t.Errorf("%s %+v", diff, v)
 	}
 	v = s.Must("world.plans.PRO.manifest")
-	if field(v, "a month") != int64(1900) || field(v, "requests a minute") != int64(1000) || !strings.Contains(v.Text, "E-mail support") {
+	if figure(v, "a month") != int64(1900) || figure(v, "requests a minute") != int64(1000) || !strings.Contains(v.Text, "E-mail support") {
 		t.Errorf("%+v", v)
 	}
 	_, err := s.Run("world.plans.gold.manifest")
@@ -116,8 +116,8 @@ func TestKeys(t *testing.T) {
 	s.customer("globex")
 	s.Must("world.customers.refine[id=acme][plan=teams]") // whose rate is enough for what follows
 	v := s.Must("world.customers.acme.keys.refine[do=create][scopes=ingest,read][name=laptop]@span=onboarding")
-	secret, _ := field(v, "secret").(string)
-	prefix, _ := field(v, "key").(string)
+	secret, _ := figure(v, "secret").(string)
+	prefix, _ := figure(v, "key").(string)
 	if !strings.HasPrefix(secret, "kg_"+prefix) || prefix == "" {
 		t.Fatalf("%+v", v)
 	}
@@ -137,7 +137,7 @@ func TestKeys(t *testing.T) {
 			t.Errorf("%s with acme's key: %v", open, err)
 		}
 	}
-	if v, err := s.runIn(own, "world.customers.manifest"); err != nil || !cmp.Equal([]any{"acme"}, cells(v, "customer")) {
+	if v, err := s.runIn(own, "world.customers.manifest"); err != nil || !cmp.Equal([]any{"acme"}, listed(v, "customer")) {
 		t.Errorf("%v %+v", err, v)
 	}
 	for _, shut := range []string{
@@ -151,11 +151,11 @@ func TestKeys(t *testing.T) {
 	}
 
 	before := s.Must("world.customers.acme.keys.manifest")
-	if !cmp.Equal([]any{prefix}, cells(before, "key")) || !cmp.Equal([]any{"laptop"}, cells(before, "name")) {
+	if !cmp.Equal([]any{prefix}, listed(before, "key")) || !cmp.Equal([]any{"laptop"}, listed(before, "name")) {
 		t.Errorf("%+v", before)
 	}
 	v = s.Must("world.customers.acme.keys.refine[do=rotate][key=" + prefix + "][overlap=0s]")
-	second, _ := field(v, "secret").(string)
+	second, _ := figure(v, "secret").(string)
 	if second == secret || !strings.HasPrefix(second, "kg_"+prefix) {
 		t.Errorf("%+v", v)
 	}

@@ -54,13 +54,13 @@ func TestKubernetes(t *testing.T) {
 		return v
 	}
 	v := must("world.kubernetes.manifest")
-	if v.State != tree.Well || !cmp.Equal([]any{"kgents-api", "kgents-sink", "nats"}, cells(v, "workload")) || field(v, "restarts") != int32(6) || !cmp.Equal([]any{"2 to 6", "", ""}, cells(v, "scales")) {
+	if v.State != tree.Well || !cmp.Equal([]any{"kgents-api", "kgents-sink", "nats"}, listed(v, "workload")) || figure(v, "restarts") != int32(6) || !cmp.Equal([]any{"2 to 6", "", ""}, listed(v, "scales")) {
 		t.Errorf("%+v", v)
 	}
 	if v := must("world.kubernetes.pods.manifest[app=nats]"); len(v.Table.Rows) != 3 || v.State != tree.Well {
 		t.Errorf("%+v", v)
 	}
-	if v := must("world.kubernetes.deployments.kgents-api.manifest"); field(v, "wanted") != int32(2) || field(v, "autoscaler") != "kgents-api" || len(v.Table.Rows) != 2 {
+	if v := must("world.kubernetes.deployments.kgents-api.manifest"); figure(v, "wanted") != int32(2) || figure(v, "autoscaler") != "kgents-api" || len(v.Table.Rows) != 2 {
 		t.Errorf("%+v", v)
 	}
 
@@ -78,7 +78,7 @@ func TestKubernetes(t *testing.T) {
 
 	// Scaled, and it holds.
 	v = must("world.kubernetes.deployments.kgents-sink.refine[replicas=3][rollback=5s]")
-	if field(v, "wanted") != int32(3) || s.Replicas("kgents-sink") != 3 || !v.Changed {
+	if figure(v, "wanted") != int32(3) || s.Replicas("kgents-sink") != 3 || !v.Changed {
 		t.Errorf("%+v", v)
 	}
 	if v := must("world.kubernetes.deployments.kgents-sink.refine[replicas=3]"); v.Title != "Nothing to do" {
@@ -108,7 +108,7 @@ func TestScaleIsTakenBack(t *testing.T) {
 	if v, err := run("world.kubernetes.manifest"); err != nil || v.State != tree.Bad {
 		t.Errorf("%v %+v", err, v)
 	}
-	if v, err := run("world.kubernetes.pods.manifest"); err != nil || v.State != tree.Bad || !strings.Contains(cells(v, "why")[0].(string), "CrashLoopBackOff") {
+	if v, err := run("world.kubernetes.pods.manifest"); err != nil || v.State != tree.Bad || !strings.Contains(listed(v, "why")[0].(string), "CrashLoopBackOff") {
 		t.Errorf("%v %+v", err, v)
 	}
 	_, err := run("world.kubernetes.deployments.kgents-sink.refine[replicas=4][rollback=1s]")

@@ -96,7 +96,7 @@ func (s *shop) subscribe() {
 		"items": stripetest.Object{"object": "list", "data": []stripetest.Object{item}},
 	})
 	s.tells("evt_1", "customer.subscription.created", "pro_monthly", "")
-	s.Eventually("acme has pro", func() bool { return field(s.Must("world.customers.acme.manifest"), "plan") == "pro" })
+	s.Eventually("acme has pro", func() bool { return figure(s.Must("world.customers.acme.manifest"), "plan") == "pro" })
 }
 
 // use has acme use tokens.
@@ -125,8 +125,8 @@ func (s *shop) runIn(t *tree.Tree, text string) (tree.Value, error) {
 	return t.Run(s.t.Context(), e, s.Session)
 }
 
-// field is the value of a figure; nil without it.
-func field(v tree.Value, name string) any {
+// figure is the value of a figure; nil without it.
+func figure(v tree.Value, name string) any {
 	for _, f := range v.Fields {
 		if f.Name == name {
 			return f.Value
@@ -135,8 +135,8 @@ func field(v tree.Value, name string) any {
 	return nil
 }
 
-// cells are the values of a column.
-func cells(v tree.Value, name string) []any {
+// listed are the values of a column.
+func listed(v tree.Value, name string) []any {
 	if v.Table == nil {
 		return nil
 	}

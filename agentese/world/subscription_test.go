@@ -44,10 +44,10 @@ func TestSubscription(t *testing.T) {
 	}
 	s.subscribe()
 	v := s.Must("world.customers.acme.subscription.manifest")
-	if field(v, "status") != "active" || field(v, "subscription") != "sub_1" || v.State != tree.Well {
+	if figure(v, "status") != "active" || figure(v, "subscription") != "sub_1" || v.State != tree.Well {
 		t.Errorf("%+v", v)
 	}
-	if v := s.Must("world.customers.acme.witness"); len(v.Table.Rows) == 0 || cells(v, "event")[0] != "evt_1" {
+	if v := s.Must("world.customers.acme.witness"); len(v.Table.Rows) == 0 || listed(v, "event")[0] != "evt_1" {
 		t.Errorf("%+v", v.Table)
 	}
 
@@ -65,7 +65,7 @@ func TestSubscription(t *testing.T) {
 		t.Errorf("Stripe has %s", price)
 	}
 	s.tells("evt_2", "customer.subscription.updated", "teams_monthly", "")
-	s.Eventually("acme has teams", func() bool { return field(s.Must("world.customers.acme.manifest"), "plan") == "teams" })
+	s.Eventually("acme has teams", func() bool { return figure(s.Must("world.customers.acme.manifest"), "plan") == "teams" })
 	if v := s.Must("world.customers.acme.subscription.refine[do=change][plan=teams]"); v.Title != "Nothing to do" {
 		t.Errorf("%+v", v)
 	}
@@ -76,7 +76,7 @@ func TestSubscription(t *testing.T) {
 		t.Error("it does not end")
 	}
 	s.tells("evt_3", "customer.subscription.updated", "teams_monthly", `,"cancel_at_period_end":true`)
-	s.Eventually("the end is known", func() bool { return field(s.Must("world.customers.acme.subscription.manifest"), "cancel_at") != nil })
+	s.Eventually("the end is known", func() bool { return figure(s.Must("world.customers.acme.subscription.manifest"), "cancel_at") != nil })
 	if v := s.Must("world.customers.acme.subscription.refine[do=cancel]"); v.Title != "Nothing to do" {
 		t.Errorf("%+v", v)
 	}

@@ -33,14 +33,14 @@ func TestTown(t *testing.T) {
 	at := "world.town." + agentese.QuoteName(id)
 
 	v := s.Must("world.town.manifest")
-	if diff := cmp.Diff([]any{id, other}, cells(v, "town")); diff != "" || !cmp.Equal([]any{"acme", "globex"}, cells(v, "customer")) {
+	if diff := cmp.Diff([]any{id, other}, listed(v, "town")); diff != "" || !cmp.Equal([]any{"acme", "globex"}, listed(v, "customer")) {
 		t.Errorf("%s %+v", diff, v.Table)
 	}
-	if v := s.Must("world.town.manifest[customer=globex]"); !cmp.Equal([]any{other}, cells(v, "town")) {
+	if v := s.Must("world.town.manifest[customer=globex]"); !cmp.Equal([]any{other}, listed(v, "town")) {
 		t.Errorf("%+v", v.Table)
 	}
 	v = s.Must(at + ".manifest")
-	if field(v, "day") != 1 || field(v, "customer") != "acme" || field(v, "citizens") != 3 || field(v, "pace") != "when told" {
+	if figure(v, "day") != 1 || figure(v, "customer") != "acme" || figure(v, "citizens") != 3 || figure(v, "pace") != "when told" {
 		t.Errorf("%+v", v.Fields)
 	}
 
@@ -50,31 +50,31 @@ func TestTown(t *testing.T) {
 	}
 	s.Session.Observer = tree.Developer
 	v = s.Must(at + ".refine[do=step][steps=4]")
-	if field(v, "phases lived") != 4 || field(v, "day") != 2 || len(v.Table.Rows) == 0 {
+	if figure(v, "phases lived") != 4 || figure(v, "day") != 2 || len(v.Table.Rows) == 0 {
 		t.Errorf("%+v", v.Fields)
 	}
 	all := s.Must(at + ".witness[limit=1000]")
-	if n, _ := field(all, "events").(uint64); n == 0 || len(all.Table.Rows) != int(n) {
+	if n, _ := figure(all, "events").(uint64); n == 0 || len(all.Table.Rows) != int(n) {
 		t.Errorf("%d events, %d rows", n, len(all.Table.Rows))
 	}
-	if newest := s.Must(at + ".witness[limit=2]"); !cmp.Equal(cells(all, "number")[len(all.Table.Rows)-2:], cells(newest, "number")) {
-		t.Errorf("%v", cells(newest, "number"))
+	if newest := s.Must(at + ".witness[limit=2]"); !cmp.Equal(listed(all, "number")[len(all.Table.Rows)-2:], listed(newest, "number")) {
+		t.Errorf("%v", listed(newest, "number"))
 	}
-	if from := s.Must(at + ".witness[after=3][limit=1]"); !cmp.Equal([]any{uint64(4)}, cells(from, "number")) {
-		t.Errorf("%v", cells(from, "number"))
+	if from := s.Must(at + ".witness[after=3][limit=1]"); !cmp.Equal([]any{uint64(4)}, listed(from, "number")) {
+		t.Errorf("%v", listed(from, "number"))
 	}
 
 	people := s.Must(at + ".citizens.manifest")
 	if len(people.Table.Rows) != 3 {
 		t.Fatalf("%+v", people.Table)
 	}
-	name := cells(people, "citizen")[0].(string)
+	name := listed(people, "citizen")[0].(string)
 	one := at + ".citizens." + agentese.QuoteName(strings.ToUpper(name))
 	v = s.Must(one + ".manifest")
-	if !strings.HasPrefix(v.Title, name) || field(v, "warmth") == nil || field(v, "tokens") == nil {
+	if !strings.HasPrefix(v.Title, name) || figure(v, "warmth") == nil || figure(v, "tokens") == nil {
 		t.Errorf("%+v", v)
 	}
-	for _, who := range cells(s.Must(one+".witness"), "who") {
+	for _, who := range listed(s.Must(one+".witness"), "who") {
 		if !strings.Contains(who.(string), name) {
 			t.Errorf("%s was not there: %s", name, who)
 		}
@@ -85,14 +85,14 @@ func TestTown(t *testing.T) {
 
 	// The pace holds, is taken back with what came before it, and ends.
 	s.Must(at + ".refine[do=pace][seconds=3600][rollback=5s]")
-	if v := s.Must(at + ".manifest"); field(v, "pace") != 3600.0 {
+	if v := s.Must(at + ".manifest"); figure(v, "pace") != 3600.0 {
 		t.Errorf("%+v", v.Fields)
 	}
 	if v := s.Must(at + ".refine[do=pace][seconds=3600]"); v.Title != "Nothing to do" {
 		t.Errorf("%+v", v)
 	}
 	s.Must(at + ".refine[do=stop]")
-	if v := s.Must(at + ".manifest"); field(v, "pace") != "when told" {
+	if v := s.Must(at + ".manifest"); figure(v, "pace") != "when told" {
 		t.Errorf("%+v", v.Fields)
 	}
 	for _, bad := range []string{"[do=pace]", "[do=step][seconds=3]", "[do=stop][steps=2]", "[do=step][steps=101]", "[do=pace][seconds=0]", "[do=step][rollback]"} {

@@ -61,6 +61,7 @@ func TestStaging(t *testing.T) {
 	t.Run("the server's dry run", func(t *testing.T) { dryRun(&cluster{T: t}) })
 	t.Run("verified from outside", func(t *testing.T) { verifiedFromOutside(&cluster{T: t}) })
 	t.Run("sold", func(t *testing.T) { sold(&cluster{T: t}) })
+	t.Run("expressed", func(t *testing.T) { expressed(&cluster{T: t}) })
 
 	var results []result
 	pattern := regexp.MustCompile(*only)
