@@ -161,9 +161,9 @@ func consent(ctx context.Context, c *Call, p Preview, audit *auditor) error {
 
 // value is the preview as a dry run gives it.
 func (p Preview) value() Value {
-	v := Value{Title: "Dry run: nothing was changed"}
+	v := Value{Title: "Dry run: nothing was changed. What it would do:"}
 	for _, line := range p.Does {
-		v.Text += "- would " + line + "\n"
+		v.Text += "- " + line + "\n"
 	}
 	v.Notes = append(v.Notes, p.Warnings...)
 	switch {

@@ -81,8 +81,8 @@ func TestConsent(t *testing.T) {
 		{"yes by clause", "[yes]", never, false, "", "", 2, "begun, done", "scaled"},
 		{"not yes by clause", "[yes=false]", no, false, agentese.KindDeclined, "it was not confirmed", 1, "declined", ""},
 		{"yes by session", "", never, true, "", "", 2, "begun, done", "scaled"},
-		{"dry run", "[dry_run]", never, false, "", "", 1, "", "Dry run: nothing was changed"},
-		{"dry run and yes", "[dry_run][yes]", never, true, "", "", 1, "", "Dry run: nothing was changed"},
+		{"dry run", "[dry_run]", never, false, "", "", 1, "", "Dry run: nothing was changed. What it would do:"},
+		{"dry run and yes", "[dry_run][yes]", never, true, "", "", 1, "", "Dry run: nothing was changed. What it would do:"},
 		{"nothing to do", "[replicas=1]", never, false, "", "", 1, "", "Nothing to do"},
 		{"nothing to undo, either", "[replicas=1][rollback]", never, false, "", "", 1, "", "Nothing to do"},
 		{"it can't be asked", "", func(context.Context, Preview) (bool, error) { return true, errors.New("no terminal") }, false, agentese.KindFailed, "no terminal", 1, "", ""},
@@ -123,8 +123,8 @@ func TestDryRun(t *testing.T) {
 		p.change.Undo = test.undo
 		v, err := tree.Run(t.Context(), parse(t, "world.plant.refine"+test.clauses), admin())
 		want := Value{
-			Path: "world.plant.refine" + test.clauses, Title: "Dry run: nothing was changed",
-			Text: "- would drop 3\n- would forget them\n", Notes: []string{"they don't come back", test.note},
+			Path: "world.plant.refine" + test.clauses, Title: "Dry run: nothing was changed. What it would do:",
+			Text: "- drop 3\n- forget them\n", Notes: []string{"they don't come back", test.note},
 		}
 		if d := cmp.Diff(want, v); d != "" || err != nil {
 			t.Errorf("%s: %v (-want +got):\n%s", test.clauses, err, d)
@@ -144,7 +144,7 @@ func TestChangeOfInput(t *testing.T) {
 		t.Errorf("audit: %+v", *lines)
 	}
 	v, err := tree.Run(t.Context(), parse(t, "world.customers.manifest >> world.plant.refine[replicas=5][dry_run]"), s)
-	if err != nil || v.Text != "- would scale from 2 to 5 for 4 rows\n" {
+	if err != nil || v.Text != "- scale from 2 to 5 for 4 rows\n" {
 		t.Errorf("dry run: %+v, %v", v, err)
 	}
 }

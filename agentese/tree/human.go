@@ -40,6 +40,9 @@ func Human(v any, unit string, now time.Time) string {
 	}
 	switch unit = oneLine(unit); unit {
 	case "":
+		if math.Abs(n) < 100 && math.Abs(n) >= 0.001 {
+			n, _ = strconv.ParseFloat(strconv.FormatFloat(n, 'g', 3, 64), 64) // a figure, no measurement
+		}
 		return term.Number(n)
 	case "bytes":
 		return size(n)

@@ -59,6 +59,9 @@ func (r *renderer) title(v Value) {
 	if v.State != "" {
 		parts = append(parts, r.state(v.State, "● "+oneLine(string(v.State))))
 	}
+	if v.Changed {
+		parts = append(parts, r.s.Good("✓ done"))
+	}
 	if len(parts) > 0 {
 		r.line(strings.Join(parts, "  "))
 	}
