@@ -367,3 +367,40 @@ func TestChangeKeepsTheKind(t *testing.T) {
 		t.Errorf("%+v, %+v", e, own)
 	}
 }
+
+// An aspect that both sees and changes does what its clauses say: to look asks nobody
+// and leaves no line.
+func TestEither(t *testing.T) {
+	does := 0
+	context := &Node{Name: "void", Line: "chance", Doc: strings.Repeat("Chance is drawn from here. ", 3), Synonyms: []string{"chance"}, Affords: []Affordance{{
+		Aspect: agentese.Sip, Line: "draw", Examples: []Example{{Expr: "void.sip", Line: "draw"}},
+		Params: []Param{{Key: "of", Line: "what", Values: []string{"events", "fault"}, Default: "events"}},
+		See:    func(context.Context, *Call) (Value, error) { return Value{Title: "seen"}, nil },
+		Change: func(context.Context, *Call) (*Change, error) {
+			return &Change{Does: []string{"break one"}, Final: "gone", Do: func(context.Context) (Value, error) { does++; return Value{Title: "broken"}, nil }}, nil
+		},
+		Changes: func(a Args) bool { return a.Get("of") == "fault" },
+	}}}
+	tree, err := New(context)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		expr, title, outcomes string
+		does                  int
+	}{
+		{"void.sip", "seen", "", 0},
+		{"void.sip[of=events][yes]", "seen", "", 0},
+		{"void.sip[of=fault][yes]", "broken", "begun, done", 1},
+	} {
+		s, lines := audited()
+		v, err := tree.Run(t.Context(), parse(t, test.expr), s)
+		if err != nil || v.Title != test.title || v.Changed != (test.does > 0) || outcomes(*lines) != test.outcomes || does != test.does {
+			t.Errorf("%s gives %+v, %v with the lines %q, and %d were done", test.expr, v, err, outcomes(*lines), does)
+		}
+	}
+	s, _ := audited()
+	if _, err := tree.Run(t.Context(), parse(t, "void.sip[of=fault]"), s); err == nil || does != 1 {
+		t.Errorf("it was done without being asked about: %v, %d", err, does)
+	}
+}

@@ -42,8 +42,8 @@ func (t *Tree) check(p Place) []string {
 			bad("has an unknown or repeated aspect %s", a.Aspect)
 		}
 		seen[a.Aspect] = true
-		if (a.See == nil) == (a.Change == nil) {
-			bad("%s must either see or change", a.Aspect)
+		if either := (a.See == nil) != (a.Change == nil); either != (a.Changes == nil) || a.See == nil && a.Change == nil {
+			bad("%s must either see or change, or say by its clauses which", a.Aspect)
 		}
 		if a.Line == "" {
 			bad("%s has no line", a.Aspect)

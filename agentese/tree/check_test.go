@@ -39,10 +39,11 @@ func TestNew(t *testing.T) {
 		{"quotes", node(func(n *Node) { n.Children = []*Node{place("a b")} }), `world has a child "a b", which is not lower case or needs quotes`},
 		{"below a live name, too", node(func(n *Node) { n.Live = &Live{Node: &Node{Name: "x"}} }), "world.{x} has no line, or one that ends with a full stop; world.{x} has no paragraph; world.{x} has no synonyms"},
 		{"an aspect that is none", afford(func(a *Affordance) { a.Aspect = "dance" }), "world has an unknown or repeated aspect dance"},
-		{"neither sees nor changes", afford(func(a *Affordance) { a.See = nil }), "world manifest must either see or change"},
+		{"neither sees nor changes", afford(func(a *Affordance) { a.See = nil }), "world manifest must either see or change, or say by its clauses which"},
 		{"sees and changes", afford(func(a *Affordance) {
 			a.Change = func(context.Context, *Call) (*Change, error) { return nil, nil }
-		}), "world manifest must either see or change"},
+		}), "world manifest must either see or change, or say by its clauses which"},
+		{"says which, and has only one", afford(func(a *Affordance) { a.Changes = func(Args) bool { return true } }), "world manifest must either see or change, or say by its clauses which"},
 		{"an aspect without a line", afford(func(a *Affordance) { a.Line = "" }), "world manifest has no line"},
 		{"no example", afford(func(a *Affordance) { a.Examples = nil }), "world manifest has no example"},
 		{"an example that doesn't parse", afford(func(a *Affordance) { a.Examples = []Example{{Expr: "world"}} }), "world manifest has an example that does not parse: syntax: the path has no aspect: a path ends with what is to be done, as in world.manifest; try world.manifest"},

@@ -85,7 +85,7 @@ func (t *Tree) step(ctx context.Context, a *Affordance, c *Call) (Value, error) 
 	}
 	var v Value
 	var err error
-	if a.Change != nil {
+	if a.changes(c.Args) {
 		v, err = change(ctx, a, c)
 		v.Path = c.Text
 	} else {

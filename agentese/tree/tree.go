@@ -84,10 +84,17 @@ type Affordance struct {
 	Takes string
 
 	// See is an aspect that only reads. Change plans one that changes something, also
-	// by reading alone. Exactly one of them is there. Neither changes Call.Input, which
-	// may be shown and piped elsewhere, too.
-	See    func(ctx context.Context, c *Call) (Value, error)
-	Change func(ctx context.Context, c *Call) (*Change, error)
+	// by reading alone. Exactly one of them is there, unless Changes says by a step's
+	// clauses which of both it is. Neither changes Call.Input, which may be shown and
+	// piped elsewhere, too.
+	See     func(ctx context.Context, c *Call) (Value, error)
+	Change  func(ctx context.Context, c *Call) (*Change, error)
+	Changes func(a Args) bool
+}
+
+// changes says whether a step with these clauses changes something.
+func (a *Affordance) changes(args Args) bool {
+	return a.Change != nil && (a.See == nil || a.Changes(args))
 }
 
 // Example is an expression that runs, with what it is good for.

@@ -47,6 +47,7 @@ func (v *view) entropyNode() *tree.Node {
 				Examples: []tree.Example{
 					{Expr: "void.entropy.sip[of=events][n=5]", Line: "five random events"},
 					{Expr: "void.entropy.sip[of=events][customer=acme]", Line: "random events of one customer"},
+					{Expr: "void.entropy.sip[of=fault][dry_run]", Line: "which fault it would be, on staging"},
 				},
 				Params: []tree.Param{
 					{Key: "of", Line: "events: a sample; fault: a random pod of staging is deleted, for an admin", Values: []string{"events", "fault"}, Default: "events"},
@@ -55,7 +56,9 @@ func (v *view) entropyNode() *tree.Node {
 					{Key: "since", Line: "only events since then", Kind: tree.Time, Default: "30d"},
 					{Key: "seed", Line: "draw the same again: the seed that an earlier draw has shown", Kind: tree.Word},
 				},
-				See: v.sip,
+				See:     v.sip,
+				Change:  v.fault,
+				Changes: func(a tree.Args) bool { return a.Get("of") == "fault" },
 			},
 		},
 	}

@@ -65,6 +65,9 @@ func (v *view) sip(ctx context.Context, c *tree.Call) (tree.Value, error) {
 	if err := affordable(c); err != nil {
 		return tree.Value{}, err
 	}
+	if c.Args.Flag("dry_run") {
+		return tree.Value{Title: "Dry run: nothing was drawn", Text: fmt.Sprintf("would draw %d events with the seed %s, for %.2f of the budget", c.Args.Int("n"), shown, tree.CallEntropy)}, nil
+	}
 	r := rand.New(rand.NewChaCha8(seed))
 	out := tree.Value{Title: "Events drawn by chance", Table: &tree.Table{Columns: []tree.Column{
 		{Name: "time"}, {Name: "id", Link: "time.trace.{}"}, {Name: "type"}, {Name: "customer", Link: "world.customers.{}"}, {Name: "source"}, {Name: "ingested"}, {Name: "error"},
@@ -98,10 +101,8 @@ func (v *view) sip(ctx context.Context, c *tree.Call) (tree.Value, error) {
 		out.Table.Rows = append(out.Table.Rows, row)
 	}
 	out.Add("drawn", int64(len(sample)), "events").Add("not counted", uncounted, "events").Add("since", from, "").Add("seed", shown, "")
-	if b := c.Session.Budget; b != nil {
-		_, left, _ := b.State()
-		out.Add("entropy left", rounded(left), "")
-	}
+	_, left, _ := c.Session.Budget.State()
+	out.Add("entropy left", rounded(left), "")
 	out.Note(how)
 	if !payload {
 		out.Note("What the events carry is shown to a developer and more.")
@@ -189,32 +190,33 @@ func moment(t time.Time) any {
 	return t
 }
 
-// affordable says why a draw can't be paid.
+// affordable says why a draw can't be paid, before anything is asked.
 func affordable(c *tree.Call) error {
-	if c.Entropy > 0 && c.Entropy < tree.CallEntropy-1e-9 {
+	if c.Entropy < tree.CallEntropy-1e-9 {
 		return &agentese.Error{Kind: agentese.KindDeclined, What: fmt.Sprintf("a draw costs %.2f, and [entropy=…] allows %g", tree.CallEntropy, c.Entropy), Try: []string{"leave [entropy=…] out"}}
 	}
-	if b := c.Session.Budget; b != nil {
-		if _, left, _ := b.State(); left < tree.CallEntropy-1e-9 {
-			return spent(left)
-		}
+	b := c.Session.Budget
+	if b == nil {
+		return &agentese.Error{Kind: agentese.KindDeclined, What: "this session has no entropy budget, so nothing can be drawn in it"}
+	}
+	if _, left, _ := b.State(); left < tree.CallEntropy-1e-9 {
+		return spent(left)
 	}
 	return nil
 }
 
 // pay takes what a draw costs.
 func pay(c *tree.Call) error {
-	b := c.Session.Budget
-	if b == nil || b.Draw(tree.CallEntropy) {
+	if c.Draw(tree.CallEntropy) {
 		return nil
 	}
-	_, left, _ := b.State()
+	_, left, _ := c.Session.Budget.State()
 	return spent(left)
 }
 
 func spent(left float64) error {
 	return &agentese.Error{
-		Kind: agentese.KindDeclined, What: fmt.Sprintf("a draw costs %.2f of the entropy budget, and %.2f are left", tree.CallEntropy, left),
-		Try: []string{"begin a new session, which has a full budget", "self.budget.manifest"},
+		Kind: agentese.KindDeclined, What: fmt.Sprintf("a draw costs %.2f of the entropy budget, and %.2f is left", tree.CallEntropy, left),
+		Try: []string{"begin a new session, which has a full budget"},
 	}
 }

@@ -38,7 +38,12 @@ type AwayError struct {
 }
 
 func (e *AwayError) Error() string {
-	return fmt.Sprintf("nothing answers at %s: start it with 'kgents up', or name another with --url", e.URL)
+	at := e.URL
+	if u, err := url.Parse(at); err == nil {
+		u.User = nil // nobody's password is for a screen
+		at = u.String()
+	}
+	return fmt.Sprintf("nothing answers at %s: start it with 'kgents up', or name another with --url", at)
 }
 
 // Unwrap is what the connection failed with.
