@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/kgents/kgents/agentese"
 	"github.com/kgents/kgents/agentese/tree"
@@ -38,7 +39,7 @@ func (v *view) alertsNode() *tree.Node {
 		}},
 		Live: &tree.Live{
 			List: func(context.Context, *tree.Call) ([]tree.Entry, error) {
-				f, err := alerts.Rules()
+				f, err := rules()
 				if err != nil {
 					return nil, err
 				}
@@ -94,8 +95,11 @@ func (v *view) alertNode() *tree.Node {
 	}
 }
 
+// rules are those that this program was built with.
+var rules = sync.OnceValues(alerts.Rules)
+
 func listAlerts(_ context.Context, c *tree.Call) (tree.Value, error) {
-	f, err := alerts.Rules()
+	f, err := rules()
 	if err != nil {
 		return tree.Value{}, err
 	}
@@ -126,7 +130,7 @@ func meaning(alert string) string {
 
 // rulesOf are the rules of an alert's name, with any case.
 func rulesOf(name string) ([]alerts.Rule, error) {
-	f, err := alerts.Rules()
+	f, err := rules()
 	if err != nil {
 		return nil, err
 	}
@@ -144,28 +148,28 @@ var threshold = regexp.MustCompile(`(==|!=|>=|<=|>|<)\s*(?:bool\s+)?([-+0-9.e]+(
 var inserted = regexp.MustCompile(`\{\{[^}]*\}\}`)
 
 func oneAlert(_ context.Context, c *tree.Call) (tree.Value, error) {
-	rules, err := rulesOf(c.Name("alert"))
+	all, err := rulesOf(c.Name("alert"))
 	if err != nil {
 		return tree.Value{}, err
 	}
-	name := rules[0].Alert
+	name := all[0].Alert
 	out := tree.Value{Title: name, Table: &tree.Table{Columns: []tree.Column{{Name: "severity"}, {Name: "for"}, {Name: "threshold"}, {Name: "expression"}, {Name: "says"}}}}
-	for _, r := range rules {
+	for _, r := range all {
 		var limit any
-		if all := threshold.FindAllStringSubmatch(r.Expr, -1); len(all) > 0 {
-			last := all[len(all)-1]
+		if found := threshold.FindAllStringSubmatch(r.Expr, -1); len(found) > 0 {
+			last := found[len(found)-1]
 			limit = last[1] + " " + last[2]
 		}
 		out.Table.Rows = append(out.Table.Rows, []any{r.Severity(), cmp.Or(r.For, "at once"), limit, strings.Join(strings.Fields(r.Expr), " "), inserted.ReplaceAllString(r.Annotations["summary"], "…")})
 	}
-	out.Text = inserted.ReplaceAllString(rules[0].Annotations["description"], "…")
-	out.Add("component", rules[0].Labels["component"], "").Add("means", meaning(name), "")
-	if s, ok := saas.Find(saas.Runbook, rules[0].Anchor()); ok {
+	out.Text = inserted.ReplaceAllString(all[0].Annotations["description"], "…")
+	out.Add("component", all[0].Labels["component"], "").Add("means", meaning(name), "")
+	if s, ok := saas.Find(saas.Runbook, all[0].Anchor()); ok {
 		out.Add("runbook", "docs/saas/"+saas.Runbook+"#"+s.Anchor(), "")
 	}
 	out.Then("concept.alerts."+agentese.QuoteName(name)+".define", "what it means and what to do")
 	out.Then("world.alerts."+agentese.QuoteName(name)+".manifest", "whether it fires now")
-	for _, m := range MetricNames(rules...) {
+	for _, m := range MetricNames(all...) {
 		out.Then("concept.metrics."+agentese.QuoteName(m)+".manifest", "a metric that it looks at")
 	}
 	return out, nil

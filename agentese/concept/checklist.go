@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kgents/kgents/agentese"
@@ -42,7 +43,7 @@ func (v *view) checklistNode() *tree.Node {
 		}},
 		Live: &tree.Live{
 			List: func(context.Context, *tree.Call) ([]tree.Entry, error) {
-				l, err := checklist.Default()
+				l, err := list()
 				if err != nil {
 					return nil, err
 				}
@@ -73,9 +74,12 @@ func (v *view) checklistNode() *tree.Node {
 	}
 }
 
+// list is the checklist that this program was built with.
+var list = sync.OnceValues(checklist.Default)
+
 // categories are the checklist's, for the values of a clause.
 func categories() []string {
-	l, err := checklist.Default()
+	l, err := list()
 	if err != nil {
 		return nil
 	}
@@ -105,7 +109,7 @@ type items struct {
 }
 
 func (v *view) items(now time.Time) (items, error) {
-	l, err := checklist.Default()
+	l, err := list()
 	if err != nil {
 		return items{}, err
 	}

@@ -176,7 +176,7 @@ func (v *view) count(name string) int {
 	case "runbook":
 		return len(runbookSections())
 	case "checklist":
-		l, _ := checklist.Default()
+		l, _ := list()
 		return len(l.Items())
 	case "forest":
 		return len(checklist.Phases())

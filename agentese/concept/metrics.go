@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/kgents/kgents/agentese"
 	"github.com/kgents/kgents/agentese/living"
@@ -73,8 +74,11 @@ type Metric struct {
 	Name, Type, Labels, Unit, Roles, Meaning string
 }
 
-// Metrics are all of the page: the program's own first, then the runtime's.
-func Metrics() []Metric {
+// Metrics are all of the page: the program's own first, then the runtime's. They are
+// shared: don't change them.
+func Metrics() []Metric { return readMetrics() }
+
+var readMetrics = sync.OnceValue(func() []Metric {
 	var out []Metric
 	for _, part := range []string{"metrics", "runtime"} {
 		for i, row := range saas.Table(saas.Within(saas.Metrics, part)) {
@@ -84,7 +88,7 @@ func Metrics() []Metric {
 		}
 	}
 	return out
-}
+})
 
 // sample is a line of the text format.
 type sample struct {
@@ -218,8 +222,8 @@ var (
 
 // MetricNames are the program's metrics that rules look at, by the recordings that they
 // use, too; each once, sorted.
-func MetricNames(rules ...alerts.Rule) []string {
-	f, err := alerts.Rules()
+func MetricNames(of ...alerts.Rule) []string {
+	f, err := rules()
 	if err != nil {
 		return nil
 	}
@@ -248,7 +252,7 @@ func MetricNames(rules ...alerts.Rule) []string {
 			found[name] = true
 		}
 	}
-	for _, r := range rules {
+	for _, r := range of {
 		look(r.Expr)
 	}
 	var out []string
@@ -262,7 +266,7 @@ func MetricNames(rules ...alerts.Rule) []string {
 
 // alertsOn are the alerts that look at a metric.
 func alertsOn(name string) []string {
-	f, err := alerts.Rules()
+	f, err := rules()
 	if err != nil {
 		return nil
 	}

@@ -71,7 +71,7 @@ func runbookNode() *tree.Node {
 
 // runbookSections are those with something in them, but for the page's own title.
 func runbookSections() []saas.Section {
-	return slices.DeleteFunc(saas.Sections(saas.Runbook), func(s saas.Section) bool { return s.Level == 1 })
+	return slices.DeleteFunc(slices.Clone(saas.Sections(saas.Runbook)), func(s saas.Section) bool { return s.Level == 1 })
 }
 
 func runbook(_ context.Context, c *tree.Call) (tree.Value, error) {

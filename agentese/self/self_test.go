@@ -183,7 +183,7 @@ func TestMemory(t *testing.T) {
 		return v
 	}
 	do("self.memory.refine[note=acme was told on Monday]@span=incident")
-	do("self.memory.refine[note=\"ring\u202e the bell\"]")
+	do("self.memory.refine[note=\"ring\\u202e the bell\"]")
 	do("self.budget.manifest >> self.memory.refine")
 	v := do("self.memory.manifest")
 	var notes []string

@@ -11,6 +11,7 @@ import (
 	"embed"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode"
 )
 
@@ -66,8 +67,19 @@ var (
 	anchor  = regexp.MustCompile(`^<a (?:id|name)="([^"]+)"></a>$`)
 )
 
-// Sections are a document's, in its order.
-func Sections(document string) []Section {
+// Sections are a document's, in its order. They are shared: don't change them.
+func Sections(document string) []Section { return sections()[document] }
+
+// sections are those of all documents, read when they are first asked for.
+var sections = sync.OnceValue(func() map[string][]Section {
+	out := map[string][]Section{}
+	for _, d := range Documents() {
+		out[d] = divide(Text(d))
+	}
+	return out
+})
+
+func divide(document string) []Section {
 	var out []Section
 	var body, above []string
 	fenced := false
@@ -77,7 +89,7 @@ func Sections(document string) []Section {
 		}
 		body = nil
 	}
-	for line := range strings.Lines(Text(document)) {
+	for line := range strings.Lines(document) {
 		line = strings.TrimRight(line, "\r\n")
 		if strings.HasPrefix(line, "```") {
 			fenced = !fenced
