@@ -165,8 +165,8 @@ func (w *world) silence(ctx context.Context, c *tree.Call) (*tree.Change, error)
 			active++
 		}
 	}
-	length := c.Args.Duration("silence")
-	until := c.Now().Add(length)
+	lasts := c.Args.Duration("silence")
+	until := c.Now().Add(lasts)
 	plan := &tree.Change{
 		Affects: max(active, 1),
 		Does:    []string{fmt.Sprintf("silence %s until %s: nobody is told of it (%d of it fire now)", name, until.UTC().Format(time.RFC3339), active)},
@@ -190,9 +190,9 @@ func (w *world) silence(ctx context.Context, c *tree.Call) (*tree.Change, error)
 	plan.Do = func(ctx context.Context) (tree.Value, error) {
 		var err error
 		now := c.Now()
-		id, err = w.Silence(ctx, name, now, now.Add(length), "kgents shell, "+c.Observer.String(), c.Args.Get("comment"))
+		id, err = w.Silence(ctx, name, now, now.Add(lasts), "kgents shell, "+c.Observer.String(), c.Args.Get("comment"))
 		v := tree.Value{Title: "Silenced " + name}
-		v.Add("until", now.Add(length).UTC(), "").Add("silence", id, "")
+		v.Add("until", now.Add(lasts).UTC(), "").Add("silence", id, "")
 		v.Then(agentese.JoinPath("world", "alerts", name)+".manifest", "whether it fires")
 		return v, err
 	}

@@ -270,7 +270,7 @@ func (w *world) fired(ctx context.Context, c *tree.Call, since time.Time, only s
 		v.Table.Rows = v.Table.Rows[:tree.MaxRows]
 	}
 	v.Add("times", int64(max(len(v.Table.Rows), v.Table.Total)), "")
-	v.Note(fmt.Sprintf("Times are exact to %s; one without an until fires still.", step))
+	v.Note(fmt.Sprintf("Times are exact to %s; one without an until fires still.", length(step)))
 	v.Then("world.alerts.manifest", "what fires now")
 	v.Then("time.incident.manifest", "with what else happened")
 	return v, nil

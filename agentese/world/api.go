@@ -89,6 +89,9 @@ func (w *world) seeAPI(ctx context.Context, c *tree.Call) (tree.Value, error) {
 		}
 	}
 	rate, err := w.Rates(ctx, c.Now(), `kgents_api_requests_total{code=~"2.."}`, `kgents_api_requests_total{code=~"5.."}`)
+	if rate[1] == nil && rate[0] != nil {
+		rate[1] = 0.0 // there was none yet: a counter begins with what it counts
+	}
 	v.Add("2xx lately", rate[0], "1/s").Add("5xx lately", rate[1], "1/s")
 	unknown(&v, "Rates", err)
 	if state, why := w.component(ctx, "api"); state != "" {

@@ -61,7 +61,7 @@ func (w *world) witness(p past) func(ctx context.Context, c *tree.Call) (tree.Va
 			had, err := w.Series(ctx, since, c.Now(), c.Args.Duration("step"), asks...)
 			if failed = err; err == nil {
 				lines = p.lines(had.Series)
-				v.Note(fmt.Sprintf("Figures are from %s, every %s.", had.From, had.Step))
+				v.Note(fmt.Sprintf("Figures are from %s, every %s.", had.From, length(had.Step)))
 				if had.Since.Sub(since) > time.Minute {
 					v.Note("Nothing older than " + had.Since.UTC().Format(time.RFC3339) + " is kept.")
 				}

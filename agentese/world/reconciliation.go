@@ -63,7 +63,7 @@ func (w *world) reconciliation() *tree.Node {
 func (w *world) compare(ctx context.Context, c *tree.Call, since time.Duration, fix bool) (r reconcile.Report, err error) {
 	settle := c.Args.Duration("settle")
 	if since <= settle {
-		return r, &agentese.Error{Kind: agentese.KindClause, What: fmt.Sprintf("[since=…] must be more than [settle=%s]", settle), Why: "an event shows in the meter some seconds after it was taken"}
+		return r, &agentese.Error{Kind: agentese.KindClause, What: fmt.Sprintf("[since=…] must be more than [settle=%s]", length(settle)), Why: "an event shows in the meter some seconds after it was taken"}
 	}
 	query := url.Values{"since": {since.String()}, "settle": {settle.String()}, "fix": {strconv.FormatBool(fix)}}
 	err = w.For(c).Do(ctx, http.MethodPost, "/api/v1/reconcile", query, nil, &r)
@@ -149,10 +149,10 @@ func (w *world) mend(ctx context.Context, c *tree.Call) (*tree.Change, error) {
 	}
 	lost := r.Total.Lost()
 	if lost == 0 {
-		return &tree.Change{Nothing: true, Does: []string{fmt.Sprintf("Nothing is missing: all %d events of the last %s are in the meter, under way or dead letters.", r.Total.InStream, since)}}, nil
+		return &tree.Change{Nothing: true, Does: []string{fmt.Sprintf("Nothing is missing: all %d events of the last %s are in the meter, under way or dead letters.", r.Total.InStream, length(since))}}, nil
 	}
 	plan := &tree.Change{
-		Does:    []string{fmt.Sprintf("send %d missing events of the last %s to the meter again", lost, since)},
+		Does:    []string{fmt.Sprintf("send %d missing events of the last %s to the meter again", lost, length(since))},
 		Affects: int(lost),
 		Final:   "what the meter has counted is not taken out of it again; each event counts once",
 		Do: func(ctx context.Context) (tree.Value, error) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/kgents/kgents/agentese"
@@ -112,6 +113,18 @@ func unknown(v *tree.Value, what string, err error) {
 func text(s string) any {
 	if s == "" {
 		return nil
+	}
+	return s
+}
+
+// length is a time in words as one writes it in a clause: 1h, 90m, 10s.
+func length(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
 	}
 	return s
 }

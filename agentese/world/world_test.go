@@ -194,7 +194,7 @@ func TestReconciliation(t *testing.T) {
 		t.Errorf("with an event that isn't counted the state is %q, want that of ReconcileMissingEvents", v.State)
 	}
 	plan := r.Must("world.openmeter.reconciliation.refine[since=1h][settle=1ms][dry_run=true]")
-	if !strings.Contains(plan.Text, "send 1 missing events of the last 1h0m0s to the meter again") || !strings.Contains(plan.Text, "town.interaction of customer acme") {
+	if !strings.Contains(plan.Text, "send 1 missing events of the last 1h to the meter again") || !strings.Contains(plan.Text, "town.interaction of customer acme") {
 		t.Errorf("the plan is %q", plan.Text)
 	}
 	r.Meter.Heal()
