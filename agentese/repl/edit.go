@@ -73,11 +73,13 @@ func newEditor(s *Shell) *editor {
 	rl.PasteTransformer = pasted
 	rl.Hint.SetProvider(e.glimpse)
 	rl.History.Add("history", past{s})
-	rl.Keymap.Register(map[string]func(){"kgents-tell": e.above, "kgents-stop": e.stop, "kgents-complete": e.tab})
+	rl.Keymap.Register(map[string]func(){"kgents-tell": e.above, "kgents-stop": e.stop, "kgents-complete": e.tab, "kgents-abort": e.abort})
 	for _, keymap := range []string{"emacs", "emacs-standard", "vi-insert"} {
 		_ = rl.Config.Bind(keymap, keyTell, "kgents-tell", false)
 		_ = rl.Config.Bind(keymap, keyStop, "kgents-stop", false)
 		_ = rl.Config.Bind(keymap, "\t", "kgents-complete", false)
+		_ = rl.Config.Bind(keymap, "\x03", "kgents-abort", false)
+		_ = rl.Config.Bind(keymap, "\x1b\x03", "kgents-abort", false)
 	}
 	return e
 }
@@ -203,6 +205,14 @@ func (e *editor) above() {
 	_, _ = e.rl.PrintTransientf("%s\r", text)
 }
 
+// abort empties the line. The editor's own would swallow the key that comes behind.
+func (e *editor) abort() {
+	e.rl.History.SkipSave()
+	e.rl.ClearInlineSuggestion()
+	e.rl.Display.AcceptLine()
+	e.rl.History.Accept(false, false, readline.ErrInterrupt)
+}
+
 // stop is the editor's own command that ends the reading.
 func (e *editor) stop() {
 	e.rl.History.SkipSave()
@@ -247,7 +257,7 @@ func (s *Shell) suggestion(line string) string {
 	lines := s.lines
 	s.mu.Unlock()
 	for i := len(lines) - 1; i >= 0 && i > len(lines)-500; i-- {
-		if old := lines[i].line; len(old) > len(line) && strings.HasPrefix(old, line) && !strings.Contains(old, masked) {
+		if old := lines[i].line; len(old) > len(line) && strings.HasPrefix(old, line) && !strings.Contains(old, masked) && s.holds(old) {
 			return old
 		}
 	}
@@ -261,6 +271,34 @@ func (s *Shell) suggestion(line string) string {
 		return "" // only the best
 	}
 	return ""
+}
+
+// holds says whether a line of the history is something here: words, a command, a
+// place, an expression that this observer may run. It asks nobody.
+func (s *Shell) holds(line string) bool {
+	if inWords(line) {
+		return true
+	}
+	word, _, _ := strings.Cut(line, " ")
+	for _, c := range commandTable() {
+		if own, _, _ := strings.Cut(c.use, " "); own == word {
+			return true
+		}
+	}
+	r := read(line, s.Place())
+	if e, err := agentese.Parse(r.text); err == nil {
+		well := true
+		for _, step := range e.Steps {
+			if _, _, err := s.tree.Resolve(step, s.session); err != nil {
+				well = false
+			}
+		}
+		if well {
+			return true
+		}
+	}
+	_, _, _, depth := s.tree.Find(r.names)
+	return r.bare && depth == len(r.names)
 }
 
 // completions are what may stand at the cursor, by the shell's commands and the tree.
@@ -316,22 +354,34 @@ func (e *editor) complete(line []rune, cursor int) readline.Completions {
 	if e.question != "" {
 		return readline.Completions{}
 	}
-	all := e.s.completions(text, at)
 	var values []readline.Completion
-	from := -1
-	for _, c := range all {
-		if from < 0 && hasFold(c.text, text[c.from:at]) {
-			from = c.from
+	from, prefix := -1, ""
+	for _, c := range e.s.completions(text, at) {
+		typed := text[c.from:at]
+		if !plainly(c, typed) || from >= 0 && c.from != from {
+			continue
 		}
-		if c.from == from && hasFold(c.text, text[from:at]) {
-			values = append(values, readline.Completion{Value: c.text, Display: c.text, Description: c.line, Tag: c.kind})
+		if from < 0 {
+			// The editor takes an empty prefix for none given: then it is what is before.
+			if from, prefix = c.from, typed; prefix == "" && from > 0 {
+				prefix = text[from-1 : from]
+			}
 		}
+		whole := c.text
+		if typed == "" {
+			whole = prefix + whole
+		}
+		values = append(values, readline.Completion{Value: whole, Display: c.text, Description: c.line, Tag: c.kind})
 	}
-	out := readline.CompleteRaw(values).NoSpace('*').NoSort()
-	if from >= 0 {
-		out.PREFIX = text[from:at]
-	}
+	out := readline.CompleteRaw(values).NoSort()
+	out.PREFIX = prefix
 	return out
+}
+
+// plainly says whether the editor can go on from what was typed: it counts a prefix in
+// bytes.
+func plainly(c completion, typed string) bool {
+	return hasFold(c.text, typed) && strings.IndexFunc(typed, func(r rune) bool { return r > '~' }) < 0
 }
 
 func hasFold(text, prefix string) bool {
@@ -349,7 +399,7 @@ func (e *editor) tab() {
 	}
 	cursor := len(string([]rune(line)[:e.rl.Cursor().Pos()]))
 	all := e.s.completions(line, cursor)
-	if slices.ContainsFunc(all, func(c completion) bool { return hasFold(c.text, line[c.from:cursor]) }) {
+	if slices.ContainsFunc(all, func(c completion) bool { return plainly(c, line[c.from:cursor]) }) {
 		builtin()
 		return
 	}
