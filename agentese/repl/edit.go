@@ -17,6 +17,7 @@ import (
 
 	"github.com/kgents/kgents/agentese"
 	"github.com/kgents/kgents/agentese/tree"
+	"github.com/kgents/kgents/term"
 )
 
 // reserve are rows kept free below the prompt, so that the editor never draws over the
@@ -148,6 +149,10 @@ func (e *editor) read(ctx context.Context) (string, error) {
 	}
 	e.flush()
 	_, _ = io.WriteString(e.s.o.Out, e.room())
+	if e.question == "" && e.s.begun != "" {
+		e.rl.Keys.Feed(false, []rune(printable(e.s.begun))...)
+		e.s.begun = ""
+	}
 	return e.rl.Readline()
 }
 
@@ -407,7 +412,7 @@ func (e *editor) tab() {
 	if inWords(line) || len(all) == 0 {
 		var lines []string
 		for _, o := range e.s.found(line) {
-			lines = append(lines, "  "+printable(o.Expr)+"  "+e.s.style.Faint(printable(firstOf(o.Line, o.Why))))
+			lines = append(lines, term.Cut("  "+printable(o.Expr)+"  "+e.s.style.Faint(printable(firstOf(o.Line, o.Why))), max(e.s.width(), 20)))
 		}
 		if len(lines) > 0 {
 			lines = append([]string{e.s.style.Faint("Enter offers these:")}, lines...)

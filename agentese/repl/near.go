@@ -134,6 +134,9 @@ func (s *Shell) pick(ctx context.Context, line string, offers []offer, out outco
 			text += "  " + s.style.Warn("changes something")
 		}
 		text += "  " + s.style.Faint(printable(firstOf(o.Why, o.Line)))
+		if w := s.width(); w > 0 {
+			text = term.Cut(text, w)
+		}
 		s.say(text)
 	}
 	question := fmt.Sprintf("1 to %d, or Enter for none › ", len(offers))
@@ -178,8 +181,12 @@ func (s *Shell) take(ctx context.Context, line string, o offer) outcome {
 	if err != nil {
 		return outcome{err: err}
 	}
-	if strings.ContainsAny(o.Expr, "<") && strings.Contains(o.Expr, ">\"") {
-		return outcome{err: &agentese.Error{Kind: agentese.KindClause, What: "a name is to be filled in", Try: []string{o.Expr}}}
+	if strings.Contains(o.Expr, `"<`) && strings.Contains(o.Expr, `>"`) {
+		if s.ask == nil {
+			return outcome{err: &agentese.Error{Kind: agentese.KindClause, What: "the name between < and > is to be filled in", Try: []string{o.Expr}}}
+		}
+		s.begun = o.Expr
+		return outcome{said: []string{"put the name where < and > are"}}
 	}
 	if o.learned {
 		s.search.Learn(line, o.Expr)

@@ -84,8 +84,10 @@ type Shell struct {
 	style   term.Style
 
 	ask    func(ctx context.Context, question string) (string, error)                                               // nil: there is nobody
-	screen func(ctx context.Context, look func(ctx context.Context, width int) []string, every time.Duration) error // nil: there is none
-	strict bool                                                                                                     // nothing is corrected
+	screen func(ctx context.Context, look func(ctx context.Context, width int) []string, every time.Duration) error // nil: none
+
+	strict bool   // nothing is corrected
+	begun  string // what the next line begins with, to be edited
 
 	mu       sync.Mutex // of what follows, which other goroutines read
 	place    []string

@@ -91,7 +91,6 @@ needs [yes] or --yes. A mistake in the flags is exit code 2. NO_COLOR is respect
 	words(cmd, "observer", observers...)
 	words(cmd, "output", "table", "json")
 	_ = cmd.MarkFlagDirname("state")
-	cmd.MarkFlagsMutuallyExclusive("script", "command", "ambient")
 	return cmd
 }
 
@@ -163,6 +162,9 @@ func (f *replCommand) options(cmd *cobra.Command) (o repl.Options, done func(), 
 	}
 	if err := oneOf("--output", f.output, "table", "json"); err != nil {
 		return o, nil, usage(err)
+	}
+	if (f.script != "" && len(f.lines) > 0) || f.ambient && (f.script != "" || len(f.lines) > 0) {
+		return o, nil, usage(errors.New("--script, -c and --ambient can't be had together"))
 	}
 	if every := time.Duration(f.every); every < 500*time.Millisecond || every > time.Hour {
 		return o, nil, usage(errors.New("--every must be 500ms to 1h"))
