@@ -24,6 +24,7 @@ func commandTable() []command {
 		{"?", "what is here, for this observer", func(s *Shell, ctx context.Context, _ string) outcome { return s.here(ctx, false) }},
 		{"??", "the same, all of it", func(s *Shell, ctx context.Context, _ string) outcome { return s.here(ctx, true) }},
 		{"help [path|aspect|topic]", "how this works; what something is; topics: moving, asking, changing, observers, keys, scripts, >>", (*Shell).help},
+		{"find words", "what the words may mean, of which nothing is run: find who is over their limit", (*Shell).find},
 		{"history [words]", "lines of this and earlier sessions", (*Shell).historyOf},
 		{"/observer [name]", "who looks: default, explorer, developer, architect, admin", (*Shell).observerOf},
 		{"watch expression [every]", "look again and again, until q: watch world.nats.manifest 5s", (*Shell).watch},
