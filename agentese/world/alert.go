@@ -206,7 +206,7 @@ func (w *world) silence(ctx context.Context, c *tree.Call) (*tree.Change, error)
 				return nil
 			}
 		}
-		return fmt.Errorf("Alertmanager doesn't list the silence %s", id)
+		return fmt.Errorf("the silence %s is not listed by Alertmanager", id)
 	}
 	plan.Undo = func(ctx context.Context) error {
 		if id == "" {
