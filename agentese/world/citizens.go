@@ -17,7 +17,7 @@ import (
 // closest is the level of detail that operators see: traits, relationships, surplus.
 const closest = "4"
 
-func citizens(from *living.Sources) *tree.Node {
+func citizens(from *settled) *tree.Node {
 	return &tree.Node{
 		Name: "citizens", Line: "who lives in a town",
 		Doc: `The citizens of one town, each with its archetype, its mood, where it is now, and what it believes in. ` +
@@ -37,7 +37,7 @@ func citizens(from *living.Sources) *tree.Node {
 			Node: oneCitizen(from), Fold: true,
 			List: func(ctx context.Context, c *tree.Call) ([]tree.Entry, error) {
 				api := from.For(c)
-				_, path, query, err := findTown(ctx, api, c.Name("town"))
+				_, path, query, err := from.find(ctx, api, c.Name("town"))
 				if err != nil {
 					return nil, err
 				}
@@ -62,9 +62,9 @@ func allCitizens(ctx context.Context, api *client.Client, path string, query url
 	return out.Citizens, living.Away("the town's citizens", err)
 }
 
-func seeCitizens(ctx context.Context, from *living.Sources, c *tree.Call) (tree.Value, error) {
+func seeCitizens(ctx context.Context, from *settled, c *tree.Call) (tree.Value, error) {
 	api := from.For(c)
-	t, path, query, err := findTown(ctx, api, c.Name("town"))
+	t, path, query, err := from.find(ctx, api, c.Name("town"))
 	if err != nil {
 		return tree.Value{}, err
 	}
@@ -86,7 +86,7 @@ func seeCitizens(ctx context.Context, from *living.Sources, c *tree.Call) (tree.
 	return v, nil
 }
 
-func oneCitizen(from *living.Sources) *tree.Node {
+func oneCitizen(from *settled) *tree.Node {
 	return &tree.Node{
 		Name: "citizen", Line: "one citizen of a town: traits, place, whom it likes, tokens",
 		Doc: `One citizen of a town: its archetype with what it believes in, its traits from 0 to 1, its mood, where it is, and what it thinks of the others, from -1 to 1; who isn't named is a stranger. ` +
@@ -138,9 +138,9 @@ func partOf(events []town.Event, name string) (part []town.Event, tokens int64) 
 }
 
 // citizenAt is one citizen, its name without regard to case, with its town's newest events.
-func citizenAt(ctx context.Context, from *living.Sources, c *tree.Call) (one town.View, townID string, events []town.Event, err error) {
+func citizenAt(ctx context.Context, from *settled, c *tree.Call) (one town.View, townID string, events []town.Event, err error) {
 	api := from.For(c)
-	t, path, query, err := findTown(ctx, api, c.Name("town"))
+	t, path, query, err := from.find(ctx, api, c.Name("town"))
 	if err != nil {
 		return one, "", nil, err
 	}
@@ -162,7 +162,7 @@ func citizenAt(ctx context.Context, from *living.Sources, c *tree.Call) (one tow
 	return all[i], t.ID, events, err
 }
 
-func seeCitizen(ctx context.Context, from *living.Sources, c *tree.Call) (tree.Value, error) {
+func seeCitizen(ctx context.Context, from *settled, c *tree.Call) (tree.Value, error) {
 	one, in, events, err := citizenAt(ctx, from, c)
 	if one.Name == "" {
 		return tree.Value{}, err
@@ -195,7 +195,7 @@ func seeCitizen(ctx context.Context, from *living.Sources, c *tree.Call) (tree.V
 	return v, nil
 }
 
-func seeCitizenEvents(ctx context.Context, from *living.Sources, c *tree.Call) (tree.Value, error) {
+func seeCitizenEvents(ctx context.Context, from *settled, c *tree.Call) (tree.Value, error) {
 	one, in, events, err := citizenAt(ctx, from, c)
 	if err != nil {
 		return tree.Value{}, err

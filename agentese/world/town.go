@@ -5,8 +5,10 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/kgents/kgents/agentese"
@@ -18,7 +20,8 @@ import (
 )
 
 // towns is Agent Town: all towns that the key may see.
-func towns(from *living.Sources) *tree.Node {
+func towns(sources *living.Sources) *tree.Node {
+	from := &settled{Sources: sources, of: map[string]string{}}
 	return &tree.Node{
 		Name: "town", Line: "Agent Town: towns of agents that live by themselves or when told",
 		Doc: `Agent Town: towns in which agents live through the phases of a day. Each town is a customer's, everything that happens in it is metered once, and the plan limits how many towns there are, how many citizens each has, and what they use. ` +
@@ -33,7 +36,10 @@ func towns(from *living.Sources) *tree.Node {
 				"list all towns", "which towns exist", "show agent town", "how many towns are there", "which towns live by themselves", "towns of acme", "who has a town",
 				"which town uses the most tokens", "are any towns stuck at their limit", "what are the agents doing", "how are the simulations", "which town is the oldest",
 			},
-			Params: []tree.Param{{Key: "customer", Line: "only this customer's towns", Of: "world.customers"}},
+			Params: []tree.Param{
+				{Key: "customer", Line: "only this customer's towns", Of: "world.customers"},
+				{Key: "limit", Line: "how many are looked at", Kind: tree.Number, Min: 1, Max: maxTowns, Default: "1000"},
+			},
 			Examples: []tree.Example{
 				{Expr: "world.town.manifest", Line: "all towns"},
 				{Expr: "world.town.manifest[customer=acme]", Line: "acme's"},
@@ -43,7 +49,7 @@ func towns(from *living.Sources) *tree.Node {
 		Live: &tree.Live{
 			Node: oneTown(from),
 			List: func(ctx context.Context, c *tree.Call) ([]tree.Entry, error) {
-				all, _, err := allTowns(ctx, from.For(c), "")
+				all, _, err := from.all(ctx, from.For(c), "", knownHere, nil)
 				if err != nil {
 					return nil, err
 				}
@@ -57,12 +63,44 @@ func towns(from *living.Sources) *tree.Node {
 	}
 }
 
-// maxTowns bounds the towns that are looked at: 100 answers.
-const maxTowns = 10_000
+// Each town that is listed is read from NATS: these bound how many are looked at, for a
+// name that is looked for, and for the names that are known beforehand.
+const (
+	maxTowns  = 10_000
+	pageTowns = 100
+	knownHere = 1_000
+)
 
-// allTowns are those of a customer, or all that the key may see.
-func allTowns(ctx context.Context, api *client.Client, customer string) (all []host.Town, more bool, err error) {
-	query := url.Values{"limit": {"100"}}
+// settled is the sources with whose the towns are, as far as that has been seen: an
+// operator's key can't ask for a town without. It is safe for concurrent use.
+type settled struct {
+	*living.Sources
+
+	mu sync.Mutex
+	of map[string]string // customers by towns, maxTowns at most
+}
+
+func (f *settled) owner(town string) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.of[town]
+}
+
+func (f *settled) learn(towns []host.Town) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if len(f.of) > maxTowns {
+		clear(f.of)
+	}
+	for _, t := range towns {
+		f.of[t.ID] = t.Customer
+	}
+}
+
+// all are the towns of a customer, or all that the key may see, most of them at most,
+// until enough says so, which may be nil.
+func (f *settled) all(ctx context.Context, api *client.Client, customer string, most int, enough func(host.Town) bool) (all []host.Town, more bool, err error) {
+	query := url.Values{"limit": {strconv.Itoa(min(most, pageTowns))}}
 	if customer != "" {
 		query.Set("customer", customer)
 	}
@@ -74,35 +112,42 @@ func allTowns(ctx context.Context, api *client.Client, customer string) (all []h
 		if err := api.Get(ctx, "/v1/town", query, &page); err != nil {
 			return nil, false, living.Away("the list of towns", err)
 		}
+		f.learn(page.Towns)
 		all = append(all, page.Towns...)
-		if page.Next == "" || len(all) >= maxTowns {
+		if page.Next == "" || len(all) >= most || enough != nil && slices.ContainsFunc(page.Towns, enough) {
 			return all, page.Next != "", nil
 		}
 		query.Set("after", page.Next)
 	}
 }
 
-// findTown is the town with the query that names its customer, without which an
-// operator's key can't ask for it.
-func findTown(ctx context.Context, api *client.Client, id string) (t host.Town, at string, query url.Values, err error) {
-	at, err = segment("town", id)
+// find is the town with its address, and the query that names its customer.
+func (f *settled) find(ctx context.Context, api *client.Client, id string) (t host.Town, path string, query url.Values, err error) {
+	at, err := segment("town", id)
 	if err != nil {
 		return t, "", nil, err
 	}
-	all, _, err := allTowns(ctx, api, "")
-	if err != nil {
-		return t, "", nil, err
-	}
-	for _, one := range all {
-		if one.ID == id {
-			return one, "/v1/town/" + at, url.Values{"customer": {one.Customer}}, nil
+	path = "/v1/town/" + at
+	if owner := f.owner(id); owner != "" {
+		query = url.Values{"customer": {owner}}
+		err := api.Get(ctx, path, query, &t)
+		if client.Status(err) != http.StatusNotFound { // else it may be another's by now
+			return t, path, query, living.Away("the town "+agentese.QuoteName(id), err)
 		}
+	}
+	is := func(t host.Town) bool { return t.ID == id }
+	all, _, err := f.all(ctx, api, "", maxTowns, is)
+	if err != nil {
+		return t, "", nil, err
+	}
+	if i := slices.IndexFunc(all, is); i >= 0 {
+		return all[i], path, url.Values{"customer": {all[i].Customer}}, nil
 	}
 	return t, "", nil, &agentese.Error{Kind: agentese.KindNotFound, What: "there is no town " + agentese.QuoteName(id), Try: []string{"world.town.manifest"}}
 }
 
-func seeTowns(ctx context.Context, from *living.Sources, c *tree.Call) (tree.Value, error) {
-	all, more, err := allTowns(ctx, from.For(c), c.Args.Get("customer"))
+func seeTowns(ctx context.Context, from *settled, c *tree.Call) (tree.Value, error) {
+	all, more, err := from.all(ctx, from.For(c), c.Args.Get("customer"), c.Args.Int("limit"), nil)
 	if err != nil {
 		return tree.Value{}, err
 	}
@@ -124,7 +169,7 @@ func seeTowns(ctx context.Context, from *living.Sources, c *tree.Call) (tree.Val
 	}
 	v.Add("towns", len(all), "").Add("that live by themselves", alive, "").Add("limited by their plan", limited, "").Add("tokens", tokens, "")
 	if more {
-		v.Note(fmt.Sprintf("There are more than these %d.", len(all)))
+		v.Note(fmt.Sprintf("There are more than these %d: [limit=] looks at more.", len(all)))
 	}
 	if len(all) == 0 {
 		v.Note("There is no town: 'kgents town create' or POST /v1/town founds one.")
@@ -140,7 +185,7 @@ func paceOf(pace float64) any {
 	return pace
 }
 
-func oneTown(from *living.Sources) *tree.Node {
+func oneTown(from *settled) *tree.Node {
 	return &tree.Node{
 		Name: "town", Line: "one town: its day, its phase, who is where",
 		Doc: `One town of Agent Town: the day and phase of its calendar, its regions with who is there and who rests, what it has used, and how its citizens get on: tension is the variance of what they think of each other, cooperation the sum of what they think well. ` +
@@ -219,22 +264,18 @@ func showTown(t host.Town) tree.Value {
 	return v
 }
 
-func seeTown(ctx context.Context, from *living.Sources, c *tree.Call) (tree.Value, error) {
+func seeTown(ctx context.Context, from *settled, c *tree.Call) (tree.Value, error) {
 	api := from.For(c)
-	_, path, query, err := findTown(ctx, api, c.Name("town"))
+	t, _, _, err := from.find(ctx, api, c.Name("town"))
 	if err != nil {
 		return tree.Value{}, err
-	}
-	var t host.Town
-	if err := api.Get(ctx, path, query, &t); err != nil {
-		return tree.Value{}, living.Away("the town", err)
 	}
 	return showTown(t), nil
 }
 
-func seeTownEvents(ctx context.Context, from *living.Sources, c *tree.Call) (tree.Value, error) {
+func seeTownEvents(ctx context.Context, from *settled, c *tree.Call) (tree.Value, error) {
 	api := from.For(c)
-	t, path, query, err := findTown(ctx, api, c.Name("town"))
+	t, path, query, err := from.find(ctx, api, c.Name("town"))
 	if err != nil {
 		return tree.Value{}, err
 	}
@@ -273,9 +314,9 @@ func eventTable(events []town.Event) *tree.Table {
 	return t
 }
 
-func changeTown(ctx context.Context, from *living.Sources, c *tree.Call) (*tree.Change, error) {
+func changeTown(ctx context.Context, from *settled, c *tree.Call) (*tree.Change, error) {
 	api := from.For(c)
-	t, path, query, err := findTown(ctx, api, c.Name("town"))
+	t, path, query, err := from.find(ctx, api, c.Name("town"))
 	if err != nil {
 		return nil, err
 	}
