@@ -37,6 +37,7 @@ type editor struct {
 	rl *readline.Shell
 
 	question string // instead of the prompt, while one is asked
+	leaving  bool   // the line is done, and is drawn for the last time
 	said     string // the line for which grey text was looked for, and the text
 	grey     string
 
@@ -75,6 +76,9 @@ func newEditor(s *Shell) *editor {
 	rl.Hint.SetProvider(e.glimpse)
 	rl.History.Add("history", past{s})
 	rl.Keymap.Register(map[string]func(){"kgents-tell": e.above, "kgents-stop": e.stop, "kgents-complete": e.tab, "kgents-abort": e.abort})
+	// By its own name, because a search in the history knows it by that.
+	done := rl.Keymap.Commands()["accept-line"]
+	rl.Keymap.Register(map[string]func(){"accept-line": func() { e.bare(); done() }})
 	for _, keymap := range []string{"emacs", "emacs-standard", "vi-insert"} {
 		_ = rl.Config.Bind(keymap, keyTell, "kgents-tell", false)
 		_ = rl.Config.Bind(keymap, keyStop, "kgents-stop", false)
@@ -148,6 +152,7 @@ func (e *editor) read(ctx context.Context) (string, error) {
 		return "", errStop
 	}
 	e.flush()
+	e.leaving = false
 	_, _ = io.WriteString(e.s.o.Out, e.room())
 	if e.question == "" && e.s.begun != "" {
 		e.rl.Keys.Feed(false, []rune(printable(e.s.begun))...)
@@ -210,10 +215,19 @@ func (e *editor) above() {
 	_, _ = e.rl.PrintTransientf("%s\r", text)
 }
 
+// bare draws the line without its grey text, for what stays on the screen.
+func (e *editor) bare() {
+	e.leaving = true
+	e.rl.ClearInlineSuggestion()
+	if e.rl.Keymap.Local() == "" {
+		e.rl.Display.Refresh()
+	}
+}
+
 // abort empties the line. The editor's own would swallow the key that comes behind.
 func (e *editor) abort() {
 	e.rl.History.SkipSave()
-	e.rl.ClearInlineSuggestion()
+	e.bare()
 	e.rl.Display.AcceptLine()
 	e.rl.History.Accept(false, false, readline.ErrInterrupt)
 }
@@ -221,7 +235,7 @@ func (e *editor) abort() {
 // stop is the editor's own command that ends the reading.
 func (e *editor) stop() {
 	e.rl.History.SkipSave()
-	e.rl.ClearInlineSuggestion()
+	e.bare()
 	e.rl.Display.AcceptLine()
 	e.rl.History.Accept(false, false, errStop)
 }
@@ -233,6 +247,8 @@ func (e *editor) glimpse(line []rune, cursor int) []rune {
 	tell, stop := len(e.pending) > 0 || e.repaint, e.stopping
 	e.mu.Unlock()
 	switch {
+	case e.leaving:
+		return nil
 	case stop:
 		e.rl.Keys.Feed(true, []rune(keyStop)...)
 	case tell && e.rl.Keymap.Local() == "":

@@ -19,6 +19,9 @@ import (
 // maxOffers is how many expressions are offered at once.
 const maxOffers = 5
 
+// nearEnough is from which score on a correction is offered beside what words mean.
+const nearEnough = 0.8
+
 // near finds out what a line that is nothing as it stands was meant to be.
 func (s *Shell) near(ctx context.Context, line string, out outcome) outcome {
 	place, observer := s.Place(), s.session.Observer
@@ -43,7 +46,9 @@ func (s *Shell) near(ctx context.Context, line string, out outcome) outcome {
 		}
 	}
 	corrections := offersOf(s, c)
-	if words && sure {
+	if words && len(offers) > 0 {
+		// What a question's words look like is no better than what they mean.
+		corrections = slices.DeleteFunc(corrections, func(o offer) bool { return o.Score < nearEnough })
 		offers = append(offers, corrections...)
 	} else {
 		offers = append(corrections, offers...)
