@@ -28,9 +28,10 @@ type term struct {
 
 // How much the features of a text count beside a word.
 const (
-	conceptWeight = 0.7
-	pairWeight    = 0.45
+	conceptWeight = 1.3
+	pairWeight    = 0.6
 	kindWeight    = 1.0
+	beginWeight   = 0.4
 )
 
 // reader makes questions of texts.
@@ -92,6 +93,9 @@ func (q *question) build(l *lexicon, kinds []string) {
 			add(w, kindWeight)
 		} else if !stopWords[t.text] && len(w) > 0 {
 			add(w, 1)
+			if len(w) > 5 && ascii(w) {
+				add("="+w[:5], beginWeight) // notify and notification
+			}
 		}
 		masked = append(masked, w)
 	}
