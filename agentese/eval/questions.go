@@ -74,11 +74,11 @@ var At = time.Date(2026, 11, 28, 9, 0, 0, 0, time.UTC)
 func Questions(x *search.Index, qs []Question) QuestionsReport { return report(ask(x, qs)) }
 
 // CrossValidated asks each question of an index that knows only the others: as many
-// indexes as folds are made.
-func CrossValidated(t *tree.Tree, live *tree.Snapshot, qs []Question, folds int) QuestionsReport {
+// indexes as folds are made. more are wordings that all of them know besides.
+func CrossValidated(t *tree.Tree, live *tree.Snapshot, qs []Question, more []search.Wording, folds int) QuestionsReport {
 	var all []answer
 	for f := range folds {
-		var known []search.Wording
+		known := slices.Clone(more)
 		var mine []Question
 		for i, q := range qs {
 			if i%folds == f {

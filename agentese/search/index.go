@@ -79,7 +79,6 @@ var fields = struct{ name, synonym, line, ask, example, param, doc, above float6
 
 // build reads the whole tree and the known wordings.
 func build(t *tree.Tree, known []Wording) *built {
-	known = append(readAsks(asksText), known...)
 	b := &built{tree: t, byName: map[string]int{}, terms: map[string]int{}}
 	nodeOf := map[string]int{}
 	for _, p := range t.Places() {
@@ -327,9 +326,17 @@ func bare(s string) string {
 func (b *built) builtinWordings(i int, read func(string) []term) {
 	o := &b.options[i]
 	called := append([]string{strings.Join(nameWords(o.place.Node.Name), " ")}, o.place.Node.Synonyms[:min(3, len(o.place.Node.Synonyms))]...)
-	forms := []string{"what is a %", "what does % mean", "define %", "what do you mean by %"}
+	if len(o.slots) > 0 {
+		for _, e := range b.samples {
+			if e.kind == o.slots[len(o.slots)-1] && strings.HasSuffix(o.pattern(), "}") {
+				called = append(called, e.name)
+				break
+			}
+		}
+	}
+	forms := []string{"what is a %", "what does % mean", "define %", "what do you mean by %", "explain % to me", "what are these % that all speak of", "i am new, what is %", "meaning of %"}
 	if agentese.Aspects()[o.aspect] == agentese.Affordances {
-		forms = []string{"what can i do with %", "options for %", "what is possible with %"}
+		forms = []string{"what can i do with %", "options for %", "what is possible with %", "which actions are there for %", "what can be done about % here", "what may i change on %", "which knobs and levers has %"}
 	}
 	for _, c := range called {
 		for _, f := range forms {

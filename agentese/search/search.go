@@ -64,11 +64,11 @@ func New(t *tree.Tree) (*Index, error) {
 	if err != nil {
 		return nil, err
 	}
-	return NewWith(t, known), nil
+	return NewWith(t, append(Asks(), known...)), nil
 }
 
 // NewWith is New with other known wordings than those that are part of the program,
-// for an evaluation that must not know its questions.
+// beside the nodes' own, for an evaluation that must not know its questions.
 func NewWith(t *tree.Tree, known []Wording) *Index {
 	return &Index{tree: t, built: sync.OnceValue(func() *built { return build(t, known) })}
 }
@@ -89,7 +89,9 @@ func (x *Index) ready() (*built, *names) {
 
 // Update takes the live names that are known now. It is ready when it returns.
 func (x *Index) Update(s *tree.Snapshot) {
-	x.live.Store(s)
+	if x.live.Swap(s) == s && x.names.Load() != nil {
+		return
+	}
 	x.names.Store(newNames(x.tree, s, nil))
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -24,11 +25,12 @@ type judged struct {
 }
 
 // folds judges each known wording by an index that doesn't know it.
-func folds(t *testing.T, known []Wording, n int) []judged {
+func folds(t *testing.T, known, more []Wording, n int) []judged {
 	tr, live := searchtest.Tree(t), searchtest.Live(t)
 	var out []judged
 	for f := range n {
-		var train, test []Wording
+		var test []Wording
+		train := slices.Clone(more)
 		for i, w := range known {
 			if i%n == f {
 				test = append(test, w)
@@ -65,7 +67,10 @@ func TestWeights(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	js := folds(t, known, 10)
+	// asks.txt was written by somebody who knew these questions, so that the weights
+	// are learnt without it.
+	js := folds(t, known, nil, 10)
+	full := folds(t, known, Asks(), 10)
 	w := weights
 	for range 400 {
 		var g [features]float64
@@ -88,8 +93,8 @@ func TestWeights(t *testing.T) {
 			w[k] += 4 * (g[k]/float64(len(js)) - 0.0005*w[k])
 		}
 	}
-	report(t, js, weights)
 	report(t, js, w)
+	report(t, full, w)
 	var out strings.Builder
 	for _, x := range w {
 		fmt.Fprintf(&out, "%.3f, ", x)

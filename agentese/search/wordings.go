@@ -51,6 +51,9 @@ func ReadWordings(text string) ([]Wording, error) {
 	return out, nil
 }
 
+// Asks are the wordings of asks.txt.
+func Asks() []Wording { return readAsks(asksText) }
+
 // Known are all wordings that are part of the program, besides those of the nodes.
 func Known() []Wording {
 	known, err := ReadWordings(wordingsText)
