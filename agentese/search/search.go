@@ -87,12 +87,14 @@ func (x *Index) ready() (*built, *names) {
 	return b, n
 }
 
-// Update takes the live names that are known now. It is ready when it returns.
+// Update takes the live names that are known now, and has the index built in the
+// background if it isn't yet: whoever has names will have questions.
 func (x *Index) Update(s *tree.Snapshot) {
 	if x.live.Swap(s) == s && x.names.Load() != nil {
 		return
 	}
 	x.names.Store(newNames(x.tree, s, nil))
+	go x.built() // ends by itself, in less than a second
 }
 
 // Learn remembers that a question meant an expression: it is first next time. What is
@@ -159,7 +161,7 @@ func (x *Index) Find(ctx context.Context, q Query) []Suggestion {
 // confidentChance on one may be run without asking.
 const (
 	leastChance     = 0.002
-	confidentChance = 0.9
+	confidentChance = 0.8
 )
 
 // suggest makes a suggestion of the i-th candidate.
