@@ -3,6 +3,8 @@ package repl
 import (
 	"context"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"regexp"
@@ -19,6 +21,7 @@ import (
 	"github.com/kgents/kgents/agentese/match"
 	"github.com/kgents/kgents/agentese/search"
 	"github.com/kgents/kgents/agentese/tree"
+	"github.com/kgents/kgents/api/client"
 )
 
 // TestMain is the shell itself when a test has started it at a terminal.
@@ -30,6 +33,9 @@ func TestMain(m *testing.M) {
 	t := &testing.T{}
 	r := newRig(t, func(o *Options) {
 		o.In, o.Out, o.Err, o.State, o.Observer, o.Chosen = os.Stdin, os.Stdout, os.Stderr, state, tree.Admin, true
+		if url := os.Getenv("REPL_TEST_URL"); url != "" {
+			o.Sources.API = &client.Client{URL: url, HTTP: http.DefaultClient}
+		}
 	})
 	r.canned.corrections = map[string]match.Correction{
 		"world.ciruit.manifest": {Verdict: match.Sure, Candidates: []match.Candidate{{Expr: "world.nats.circuit.manifest", Why: "ciruit → circuit"}}},
@@ -58,7 +64,7 @@ type terminal struct {
 
 var escapes = regexp.MustCompile(`\x1b\[[0-9;? ]*[a-zA-Z]|\x1b[=>]|\r`)
 
-func startTerminal(t *testing.T, state string) *terminal {
+func startTerminal(t *testing.T, state string, env ...string) *terminal {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -66,6 +72,7 @@ func startTerminal(t *testing.T, state string) *terminal {
 	}
 	x := &terminal{t: t, cmd: exec.Command(self), done: make(chan struct{})}
 	x.cmd.Env = []string{"REPL_TEST_STATE=" + state, "TERM=xterm-256color", "HOME=" + state, "INPUTRC=/dev/null"}
+	x.cmd.Env = append(x.cmd.Env, env...)
 	file, tty, err := pty.Open()
 	if err != nil {
 		t.Fatal(err)
@@ -242,6 +249,33 @@ func (x *terminal) until(what string, ok func() bool) {
 			x.t.Fatalf("this never came: %s", what)
 		}
 	}
+}
+
+// What has changed is told above the line that is being typed, which stays.
+func TestTerminalTells(t *testing.T) {
+	asked, answer := make(chan struct{}), make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/health/saas" {
+			close(asked)
+			<-answer
+			fmt.Fprint(w, `{"status":"degraded","nats":{"status":"circuit_open"}}`)
+		}
+	}))
+	defer server.Close()
+	x := startTerminal(t, t.TempDir(), "REPL_TEST_URL="+server.URL)
+	x.prompted("/")
+	x.send("world.nats.man")
+	x.expect("world.nats.man")
+	<-asked
+	close(answer)
+	x.expect("nats is circuit open")
+	x.expect("degraded")
+	x.expect("world.nats.man")
+	x.send("ifest\r")
+	x.expect("NATS")
+	x.prompted("/")
+	x.send("\x04")
+	x.expect("LEFT []")
 }
 
 // SIGTERM ends the shell and leaves the terminal as it was; Ctrl-D ends it, too.

@@ -3,6 +3,7 @@ package repl
 import (
 	"encoding/json"
 	"errors"
+	"os"
 	"strings"
 	"testing"
 
@@ -131,5 +132,19 @@ func TestCommands(t *testing.T) {
 	}
 	if strings.Contains(r.out.String(), "Redis") {
 		t.Error("it went on behind a mistake")
+	}
+}
+
+// The document's table of commands is the shell's own.
+func TestDocument(t *testing.T) {
+	b, err := os.ReadFile("../../docs/shell.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range commandTable() {
+		row := "| `" + strings.ReplaceAll(c.use, "|", `\|`) + "` | " + c.line + " |"
+		if !strings.Contains(string(b), row) {
+			t.Errorf("docs/shell.md has no line %s", row)
+		}
 	}
 }
