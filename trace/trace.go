@@ -17,7 +17,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -92,6 +94,20 @@ type Stage struct {
 	State  State          `json:"state"`
 	At     time.Time      `json:"at,omitzero"`
 	Detail map[string]any `json:"detail,omitempty"`
+}
+
+// Words is the detail in a line: name=value, by name. Numbers are whole ones, also where
+// they were read from JSON.
+func (s Stage) Words() string {
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(s.Detail)) {
+		v := s.Detail[k]
+		if n, ok := v.(float64); ok {
+			v = strconv.FormatFloat(n, 'f', -1, 64)
+		}
+		out = append(out, fmt.Sprintf("%s=%v", k, v))
+	}
+	return strings.Join(out, " ")
 }
 
 // Event is one event of the id, and its way.

@@ -154,8 +154,8 @@ func (w *world) insteadOfAlerts(ctx context.Context, c *tree.Call) (tree.Value, 
 	v.Note("Prometheus is not configured, so no alert is evaluated: set PROMETHEUS_URL to its address.")
 	row := func(alert, detail string) {
 		severity := any(nil)
-		if l := w.limits[alert]; len(l) > 0 {
-			severity = l[0].severity
+		if l := w.limits.Thresholds[alert]; len(l) > 0 {
+			severity = l[0].Severity
 		}
 		if want := c.Args.Get("severity"); want == "" || want == severity {
 			v.Table.Rows = append(v.Table.Rows, []any{alert, "would fire", severity, nil, nil, detail})
@@ -225,52 +225,26 @@ func (w *world) fired(ctx context.Context, c *tree.Call, since time.Time, only s
 		}
 		return v, nil
 	}
-	selector := `{alertstate="firing",severity!="none"}`
-	if only != "" {
-		selector = fmt.Sprintf(`{alertstate="firing",alertname=%q}`, only)
-	}
-	if w.Namespace != "" {
-		selector = strings.TrimSuffix(selector, "}") + fmt.Sprintf(`,namespace=~%q}`, "|"+w.Namespace)
-	}
-	step := max(c.Now().Sub(since)/1000, 15*time.Second).Round(time.Second)
-	m, err := w.QueryRange(ctx, "ALERTS"+selector, since, c.Now(), step)
+	times, exact, err := w.Fired(ctx, since, c.Now(), only)
 	if err != nil {
 		return tree.Value{}, err
 	}
 	v := tree.Value{Title: "Alerts since " + since.UTC().Format(time.RFC3339), Table: &tree.Table{Columns: []tree.Column{
 		{Name: "from"}, {Name: "alert", Link: "world.alerts.{}"}, {Name: "severity"}, {Name: "until"}, {Name: "for"}, {Name: "labels"},
 	}}}
-	for _, one := range m {
-		var rest []string
-		for k, l := range one.Metric {
-			if k != "__name__" && k != "alertname" && k != "alertstate" && k != "severity" {
-				rest = append(rest, string(k)+"="+string(l))
-			}
+	for _, one := range times {
+		until := any(one.Until)
+		if one.Still {
+			until = nil
 		}
-		slices.Sort(rest)
-		add := func(from, to time.Time) {
-			until := any(to)
-			if c.Now().Sub(to) < 2*step {
-				until = nil // it fires still
-			}
-			v.Table.Rows = append(v.Table.Rows, []any{from, string(one.Metric["alertname"]), string(one.Metric["severity"]), until, to.Sub(from) + step, strings.Join(rest, " ")})
-		}
-		for i := 0; i < len(one.Values); {
-			j := i
-			for j+1 < len(one.Values) && one.Values[j+1].Timestamp.Sub(one.Values[j].Timestamp) < 2*step {
-				j++
-			}
-			add(one.Values[i].Timestamp.Time().UTC(), one.Values[j].Timestamp.Time().UTC())
-			i = j + 1
-		}
+		v.Table.Rows = append(v.Table.Rows, []any{one.From, one.Alert, one.Severity, until, one.Until.Sub(one.From) + exact, one.Labels})
 	}
-	slices.SortFunc(v.Table.Rows, func(a, b []any) int { return b[0].(time.Time).Compare(a[0].(time.Time)) })
 	if len(v.Table.Rows) > tree.MaxRows {
 		v.Table.Total = len(v.Table.Rows)
 		v.Table.Rows = v.Table.Rows[:tree.MaxRows]
 	}
 	v.Add("times", int64(max(len(v.Table.Rows), v.Table.Total)), "")
-	v.Note(fmt.Sprintf("Times are exact to %s; one without an until fires still.", length(step)))
+	v.Note(fmt.Sprintf("Times are exact to %s; one without an until fires still.", length(exact)))
 	v.Then("world.alerts.manifest", "what fires now")
 	v.Then("time.incident.manifest", "with what else happened")
 	return v, nil

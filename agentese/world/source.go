@@ -2,12 +2,10 @@ package world
 
 import (
 	"context"
-	"errors"
 	"net/http"
 	"strings"
 	"time"
 
-	"github.com/kgents/kgents/agentese"
 	"github.com/kgents/kgents/agentese/living"
 	"github.com/kgents/kgents/agentese/tree"
 	"github.com/kgents/kgents/api/client"
@@ -92,22 +90,7 @@ func add(v *tree.Value, name string, value any, unit string, state tree.State, n
 }
 
 // unknown tells what could not be had, and why.
-func unknown(v *tree.Value, what string, err error) {
-	if err == nil || errors.Is(err, context.Canceled) {
-		return
-	}
-	why := err.Error()
-	if e, ok := errors.AsType[*agentese.Error](err); ok {
-		why = e.What
-		if e.Why != "" {
-			why += ": " + e.Why
-		}
-		if len(e.Try) > 0 {
-			why += " (" + e.Try[0] + ")"
-		}
-	}
-	v.Note(what + ": unknown, " + why + ".")
-}
+func unknown(v *tree.Value, what string, err error) { living.Missing(v, what, err) }
 
 // text is a value, or nil for an empty one.
 func text(s string) any {

@@ -4,9 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"net/url"
-	"slices"
 	"strings"
 
 	"github.com/kgents/kgents"
@@ -59,12 +57,6 @@ func (w *world) stripeEvents() *tree.Node {
 	}
 }
 
-// traced are the states that an event's way can have come to. One that is on its way is
-// as it should be.
-var traced = map[string]tree.State{
-	trace.IsMetered: tree.Well, trace.IsWaiting: tree.Well, trace.IsNotCounted: tree.Warn, trace.IsDead: tree.Warn, trace.IsMissing: tree.Bad, trace.IsUnknown: tree.Unknown,
-}
-
 func (w *world) seeStripeEvent(ctx context.Context, c *tree.Call) (tree.Value, error) {
 	id := c.Name("event")
 	var a trace.Answer
@@ -81,11 +73,11 @@ func (w *world) seeStripeEvent(ctx context.Context, c *tree.Call) (tree.Value, e
 		return tree.Value{}, e
 	}
 	one := a.Events[0]
-	v := tree.Value{Title: "Stripe's event " + id, State: traced[one.Verdict], Table: &tree.Table{Columns: []tree.Column{{Name: "stage"}, {Name: "state"}, {Name: "at"}, {Name: "detail"}}}}
+	v := tree.Value{Title: "Stripe's event " + id, State: living.Traced(one.Verdict), Table: &tree.Table{Columns: []tree.Column{{Name: "stage"}, {Name: "state"}, {Name: "at"}, {Name: "detail"}}}}
 	add(&v, "where", one.Verdict, "", v.State, "")
 	v.Add("type", text(one.Type), "").Add("customer", text(one.Subject), "").Add("at Stripe", moment(one.Time), "")
 	for _, stage := range one.Stages {
-		v.Table.Rows = append(v.Table.Rows, []any{string(stage.Name), string(stage.State), moment(stage.At), details(stage.Detail)})
+		v.Table.Rows = append(v.Table.Rows, []any{string(stage.Name), string(stage.State), moment(stage.At), stage.Words()})
 	}
 	if !a.Looked.Whole {
 		v.Note(fmt.Sprintf("Not all of the stream and the dead letters was looked at: %d messages and %d letters.", a.Looked.Messages, a.Looked.Letters))
@@ -118,15 +110,6 @@ func (w *world) payload(ctx context.Context, c *tree.Call, v *tree.Value, id str
 			v.Text = pretty(e.Data)
 		}
 	}
-}
-
-// details are those of a stage in a line.
-func details(of map[string]any) string {
-	var out []string
-	for _, k := range slices.Sorted(maps.Keys(of)) {
-		out = append(out, fmt.Sprintf("%s=%v", k, of[k]))
-	}
-	return strings.Join(out, " ")
 }
 
 // pretty is JSON with indents.
