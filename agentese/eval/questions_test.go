@@ -119,3 +119,18 @@ var letters = regexp.MustCompile(`[^a-z0-9]+`)
 func plain(s string) string {
 	return strings.TrimSpace(letters.ReplaceAllString(strings.ToLower(s), " "))
 }
+
+// TestTuningIsKnown keeps the tuning part and the index's wordings the same.
+func TestTuningIsKnown(t *testing.T) {
+	tuning, err := os.ReadFile(tuningFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, err := os.ReadFile("../search/wordings.tsv")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if string(tuning) != string(known) {
+		t.Errorf("%s and agentese/search/wordings.tsv differ: copy the one that is right over the other", tuningFile)
+	}
+}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/kgents/kgents/agentese"
 )
@@ -75,7 +76,12 @@ func (b *built) why(c *candidate, l *look) string {
 	if len(l.q.mended) > 0 {
 		out = join(out, strings.Join(l.q.mended[:min(2, len(l.q.mended))], ", "))
 	}
-	return out
+	return strings.Map(func(r rune) rune {
+		if unicode.IsPrint(r) {
+			return r
+		}
+		return '?' // a name may have anything in it
+	}, out)
 }
 
 // wordOf is the question's word that is in a set of the lexicon.
