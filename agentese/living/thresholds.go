@@ -34,7 +34,7 @@ func ReadThresholds() Thresholds {
 		return out // then nothing has a verdict
 	}
 	for r := range file.Alerts() {
-		at := outermost(r.Expr)
+		at := deciding(r.Expr)
 		if at == nil {
 			continue
 		}
@@ -51,24 +51,19 @@ func ReadThresholds() Thresholds {
 	return out
 }
 
-// outermost is the comparison that decides: of those within the fewest parentheses the
-// last one, or of alternatives (or) the first. nil without one.
-func outermost(expr string) []int {
-	var at []int
-	best := -1
-	alternatives := false
-	for _, m := range comparison.FindAllStringSubmatchIndex(expr, -1) {
-		depth := strings.Count(expr[:m[0]], "(") - strings.Count(expr[:m[0]], ")")
-		switch {
-		case best >= 0 && depth > best, alternatives && depth == best:
-		default:
-			at, best = m, depth
-			rest := expr[m[1]:]
-			i := either.FindStringIndex(rest)
-			alternatives = i != nil && strings.Count(rest[:i[0]], "(") == strings.Count(rest[:i[0]], ")")
+// deciding is the comparison by which an alert fires: the last one, or of alternatives
+// (an or outside of all parentheses) the first. nil without one.
+func deciding(expr string) []int {
+	all := comparison.FindAllStringSubmatchIndex(expr, -1)
+	if len(all) == 0 {
+		return nil
+	}
+	for _, m := range either.FindAllStringIndex(expr, -1) {
+		if strings.Count(expr[:m[0]], "(") == strings.Count(expr[:m[0]], ")") {
+			return all[0]
 		}
 	}
-	return at
+	return all[len(all)-1]
 }
 
 var either = regexp.MustCompile(`\bor\b`)

@@ -11,28 +11,26 @@ import (
 
 const never = "never at this rate"
 
-// full is something that fills up to a limit.
-type full struct {
-	what    string
-	figure  living.Ask
-	limit   any    // bytes; nil if not known
-	alert   string // of its fill; empty without one
-	without string // what to say where there is none
-}
-
 // foresee looks ahead at what the program itself fills.
 func (w *view) foresee(ctx context.Context, c *tree.Call, v *tree.Value, of string, whole time.Duration) ([]outlook, error) {
+	spool := living.Ask{Name: "kgents_nats_fallback_queue_bytes"}
+	if w.PrometheusURL != "" {
+		spool.Name = "namespace:kgents_nats_fallback_fill:ratio" // each replica has its own disk: the fullest
+	}
 	asks := []living.Ask{
 		{Name: "kgents_disk_free_bytes"}, {Name: "kgents_disk_size_bytes"},
 		{Name: `kgents_nats_stream_bytes{stream="events"}`}, {Name: `kgents_nats_stream_limit_bytes{stream="events"}`},
-		{Name: "kgents_nats_fallback_queue_bytes"}, {Name: "kgents_backlog_messages"}, {Name: "kgents_backlog_oldest_age_seconds"},
+		spool, {Name: "kgents_backlog_messages"}, {Name: "kgents_backlog_oldest_age_seconds"},
 	}
 	now := c.Now()
 	had, err := w.Series(ctx, now.Add(-whole), now, 0, asks...)
+	if err == nil && had.Since.Sub(now.Add(-whole)) > whole/10 {
+		had, err = w.Series(ctx, had.Since, now, 0, asks...) // closer together, where less is kept
+	}
 	if err != nil {
 		return nil, err
 	}
-	v.Note("Figures are from " + had.From + ", every " + had.Step.String() + ".")
+	v.Note("Figures are from " + had.From + ", every " + span(had.Step) + ".")
 	if had.Since.Sub(now.Add(-whole)) > time.Minute {
 		v.Note("Nothing older than " + stamp(had.Since) + " is kept.")
 	}
@@ -50,6 +48,11 @@ func (w *view) foresee(ctx context.Context, c *tree.Call, v *tree.Value, of stri
 		living.Missing(v, "The spool's limit", err)
 		if r.Spool != nil && r.Spool.Limit > 0 {
 			limit = float64(r.Spool.Limit)
+			if w.PrometheusURL != "" {
+				for i := range points(4) {
+					points(4)[i].Value *= float64(r.Spool.Limit)
+				}
+			}
 		}
 		if err == nil && r.Spool == nil {
 			v.Note("The role " + r.Role + " has no spool.")

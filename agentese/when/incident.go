@@ -80,7 +80,7 @@ func (w *view) seeIncident(ctx context.Context, c *tree.Call) (tree.Value, error
 		fired, exact, err := w.Fired(ctx, from, c.Now(), "")
 		living.Missing(&v, "Alerts", err)
 		if err == nil {
-			v.Note(fmt.Sprintf("Times of alerts are exact to %s.", exact))
+			v.Note(fmt.Sprintf("Times of alerts are exact to %s.", span(exact)))
 		}
 		for _, f := range fired {
 			state := tree.Warn
@@ -92,13 +92,13 @@ func (w *view) seeIncident(ctx context.Context, c *tree.Call) (tree.Value, error
 				still, worst = append(still, f.Alert), living.Worse(worst, state)
 				continue
 			}
-			lines = append(lines, line{at: f.Until.Add(exact), kind: kindAlert, what: f.Alert + " is resolved", who: "Prometheus", detail: "it fired for " + f.Until.Add(exact).Sub(f.From).String()})
+			lines = append(lines, line{at: f.Until.Add(exact), kind: kindAlert, what: f.Alert + " is resolved", who: "Prometheus", detail: "it fired for " + span(f.Until.Add(exact).Sub(f.From))})
 		}
 	}
-	letters, waiting := w.lettersSince(ctx, &v, from, c.Now())
+	letters, waiting := w.lettersSince(ctx, c, &v, from)
 	lines = append(lines, letters...)
 	if waiting > 0 {
-		still, worst = append(still, fmt.Sprintf("%.0f dead letters wait", waiting)), living.Worse(worst, tree.Warn)
+		still, worst = append(still, "dead letters wait: "+tree.Human(int64(waiting), "", time.Time{})), living.Worse(worst, tree.Warn)
 	}
 	parts, state, err := w.unwell(ctx, c)
 	living.Missing(&v, "What isn't well now", err)
@@ -201,29 +201,41 @@ func (w *view) unwell(ctx context.Context, c *tree.Call) (parts []string, state 
 }
 
 // lettersSince is when dead letters appeared or went, and how many wait now.
-func (w *view) lettersSince(ctx context.Context, v *tree.Value, from, now time.Time) (lines []line, waiting float64) {
-	had, err := w.Series(ctx, from, now, 0, living.Ask{Name: "kgents_deadletters_waiting"})
-	if err != nil {
-		living.Missing(v, "When dead letters appeared", err)
-		return nil, 0
+func (w *view) lettersSince(ctx context.Context, c *tree.Call, v *tree.Value, from time.Time) (lines []line, waiting uint64) {
+	had, err := w.Series(ctx, from, c.Now(), 0, living.Ask{Name: "kgents_deadletters_waiting"})
+	living.Missing(v, "When dead letters appeared", err)
+	if err == nil {
+		lines = letterSteps(had.Series[0].Points, had.Step)
+		if had.Since.Sub(from) > time.Minute {
+			v.Note("How the number of dead letters changed is known since " + stamp(had.Since) + ".")
+		}
 	}
-	points := had.Series[0].Points
+	r, err := w.report(ctx, c)
+	living.Missing(v, "Dead letters that wait", err)
+	d := r.DeadLetters
+	if d == nil {
+		return lines, 0
+	}
+	seen := slices.ContainsFunc(lines, func(l line) bool { return l.bad != "" && !l.at.Before(d.Newest) })
+	if d.Newest.After(from) && !seen {
+		lines = append(lines, line{d.Newest, kindDeadLetter, "the newest dead letter", "the meter", fmt.Sprintf("waiting: %d", d.Waiting), tree.Warn})
+	}
+	return lines, d.Waiting
+}
+
+// letterSteps are the times at which the number of dead letters changed.
+func letterSteps(points []living.Point, step time.Duration) []line {
+	var out []line
 	for i := 1; i < len(points); i++ {
 		was, is := points[i-1].Value, points[i].Value
 		switch {
 		case is > was:
-			lines = append(lines, line{points[i].Time, kindDeadLetter, fmt.Sprintf("%.0f more dead letters", is-was), "the meter", fmt.Sprintf("%.0f wait; within the %s before", is, had.Step), tree.Warn})
+			out = append(out, line{points[i].Time, kindDeadLetter, fmt.Sprintf("new dead letters: %.0f", is-was), "the meter", fmt.Sprintf("waiting: %.0f; within the %s before", is, span(step)), tree.Warn})
 		case is < was:
-			lines = append(lines, line{at: points[i].Time, kind: kindDeadLetter, what: fmt.Sprintf("%.0f dead letters fewer", was-is), detail: fmt.Sprintf("replayed or dropped; %.0f wait", is)})
+			out = append(out, line{at: points[i].Time, kind: kindDeadLetter, what: fmt.Sprintf("dead letters replayed or dropped: %.0f", was-is), detail: fmt.Sprintf("waiting: %.0f", is)})
 		}
 	}
-	if n := len(points); n > 0 {
-		waiting = points[n-1].Value
-	}
-	if had.Since.Sub(from) > time.Minute {
-		v.Note("When dead letters appeared is known since " + stamp(had.Since) + ".")
-	}
-	return lines, waiting
+	return out
 }
 
 // doer is who did something: the key, or else the replica.

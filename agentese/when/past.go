@@ -39,8 +39,11 @@ func (w *view) past() *tree.Node {
 	}
 }
 
-// near is how far from a time a point may be that is taken for it.
-const near = 90 * time.Second
+// near is how far from a time a point may be that is taken for it: 90 seconds, and less
+// where the time is only just past, so that now is not taken for then.
+func near(at, now time.Time) time.Duration {
+	return min(90*time.Second, max(15*time.Second, now.Sub(at)/2))
+}
 
 // before is how long before a time is looked for what happened, and most how much of it
 // is shown.
@@ -115,17 +118,17 @@ func (w *view) compare(ctx context.Context, c *tree.Call, v *tree.Value, at time
 			return err
 		}
 	}
-	known := 0
+	known, reach, newest := 0, near(at, now), near(now.Add(-time.Hour), now)
 	for i, f := range figures {
-		a, b := nearest(then.Series[i].Points, at), nearest(last.Series[i].Points, now)
+		a, b := nearest(then.Series[i].Points, at, reach), nearest(last.Series[i].Points, now, newest)
 		if a != nil {
 			known++
 		}
 		v.Table.Rows = append(v.Table.Rows, []any{f.part, f.what, a, b, difference(a, b), f.unit})
 	}
-	v.Note("Figures are from " + then.From + ", within 90 seconds of the time.")
+	v.Note("Figures are from " + then.From + ", within " + span(reach) + " of the time.")
 	switch {
-	case then.Since.Sub(at) > near:
+	case then.Since.Sub(at) > reach:
 		v.Note("Nothing older than " + stamp(then.Since) + " is kept there, so how it was then is not known.")
 	case known == 0:
 		v.Note("It has no figure of that time.")
@@ -136,19 +139,24 @@ func (w *view) compare(ctx context.Context, c *tree.Call, v *tree.Value, at time
 // around asks for figures at a time; of the program, whose answers always end now, for
 // all since then.
 func (w *view) around(ctx context.Context, at, now time.Time, asks []living.Ask) (living.Past, error) {
+	reach := near(at, now)
 	if w.PrometheusURL == "" {
-		return w.Series(ctx, at.Add(-near), now, time.Minute, asks...)
+		step := time.Minute
+		if now.Sub(at) < time.Hour {
+			step = 10 * time.Second
+		}
+		return w.Series(ctx, at.Add(-reach), now, step, asks...)
 	}
-	end := at.Add(near)
+	end := at.Add(reach)
 	if end.After(now) {
 		end = now
 	}
-	return w.Series(ctx, at.Add(-near), end, 10*time.Second, asks...)
+	return w.Series(ctx, at.Add(-reach), end, 10*time.Second, asks...)
 }
 
-// nearest is the value nearest to a time, nil if none is near.
-func nearest(points []living.Point, at time.Time) any {
-	best, value := near+1, any(nil)
+// nearest is the value nearest to a time, nil if none is that close.
+func nearest(points []living.Point, at time.Time, reach time.Duration) any {
+	best, value := reach+1, any(nil)
 	for _, p := range points {
 		if d := p.Time.Sub(at).Abs(); d < best {
 			best, value = d, p.Value
@@ -172,7 +180,7 @@ func (w *view) compareWitness(ctx context.Context, c *tree.Call, v *tree.Value, 
 	for _, p := range own.Params {
 		switch p.Key {
 		case "since":
-			step = step.With("since", stamp(at.Add(-near)))
+			step = step.With("since", stamp(at.Add(-near(at, c.Now()))))
 		case "step":
 			step = step.With("step", max(c.Now().Sub(at)/360, time.Minute).Round(time.Second).String())
 		}
@@ -196,7 +204,7 @@ func (w *view) compareWitness(ctx context.Context, c *tree.Call, v *tree.Value, 
 			}
 		}
 		if len(points) > 0 {
-			a, b := nearest(points, at), nearest(points, c.Now())
+			a, b := nearest(points, at, near(at, c.Now())), nearest(points, c.Now(), 90*time.Second)
 			v.Table.Rows = append(v.Table.Rows, []any{step.Path(), col.Name, a, b, difference(a, b), col.Unit})
 		}
 	}

@@ -169,7 +169,7 @@ func (w *view) follow(ctx context.Context, c *tree.Call, id string) (tree.Value,
 		begin = oldest
 		v.Note("The stream keeps 30 days, so that is how far it was looked for.")
 	}
-	query := url.Values{"since": {stamp(begin)}}
+	query := url.Values{"since": {begin.UTC().Format(time.RFC3339Nano)}}
 	if s := c.Args.Get("source"); s != "" {
 		query.Set("source", s)
 	}
@@ -180,7 +180,7 @@ func (w *view) follow(ctx context.Context, c *tree.Call, id string) (tree.Value,
 	if len(a.Events) == 0 {
 		return v, &agentese.Error{
 			Kind: agentese.KindNotFound, What: "there is no trace of an event " + agentese.QuoteName(id) + ": " + a.Verdict,
-			Why: looked(a.Looked), Try: []string{"time.trace.manifest"},
+			Why: strings.TrimSuffix(looked(a.Looked), "."), Try: []string{"time.trace.manifest"},
 		}
 	}
 	v.Table = &tree.Table{Columns: []tree.Column{{Name: "stage"}, {Name: "state"}, {Name: "at"}, {Name: "after"}, {Name: "what"}, {Name: "source"}}}
@@ -236,11 +236,11 @@ func stages(t *tree.Table, e trace.Event) (took any, backwards bool) {
 
 // looked says how far was looked.
 func looked(l trace.Looked) string {
-	words := fmt.Sprintf("Looked at %d messages of the stream", l.Messages)
+	words := "Looked at " + count(l.Messages, "message") + " of the stream"
 	if !l.From.IsZero() {
 		words += " since " + stamp(l.From)
 	}
-	words += fmt.Sprintf(" and %d dead letters", l.Letters)
+	words += " and " + count(l.Letters, "dead letter")
 	if l.Whole {
 		words += ", which is all there is"
 	} else {
@@ -252,9 +252,17 @@ func looked(l trace.Looked) string {
 		words += "; the meter has not answered."
 	}
 	if l.Spooled > 0 {
-		words += fmt.Sprintf(" %d events wait on local disk, which is not looked at.", l.Spooled)
+		words += " Local disk is not looked at, where " + count(l.Spooled, "event") + " may wait."
 	}
 	return words
+}
+
+// count is a number of things.
+func count(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // onward is where to look from an event.

@@ -115,6 +115,9 @@ func witnesses(c *tree.Call) tree.Value {
 	return v
 }
 
+// kinds of what has happened belong to holons of other names.
+var kinds = map[string][]string{"schedule": {"backup", "reconciliation"}, "capabilities": {"change"}, "pods": {"start", "stop"}, "deployments": {"start", "stop"}, "kubernetes": {"start", "stop"}}
+
 // named is what the program's history has with a holon's name in it.
 func (w *view) named(ctx context.Context, c *tree.Call, step agentese.Step, from time.Time) (tree.Value, error) {
 	all, note, err := w.Entries(ctx, from)
@@ -133,7 +136,7 @@ func (w *view) named(ctx context.Context, c *tree.Call, step agentese.Step, from
 	}
 	v := tree.Value{Title: "What has happened to " + step.Path() + ", since " + stamp(from), Table: &tree.Table{Columns: []tree.Column{{Name: "time"}, {Name: "kind"}, {Name: "what"}, {Name: "detail"}, {Name: "who"}}}}
 	for _, e := range all {
-		if e.Kind == name || mentions(e.What, name) || mentions(e.Detail, name) {
+		if e.Kind == name || slices.Contains(kinds[name], e.Kind) || mentions(e.What, name) || mentions(e.Detail, name) {
 			v.Table.Rows = append(v.Table.Rows, []any{e.Time, e.Kind, e.What, e.Detail, e.Who})
 		}
 	}
