@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -260,11 +261,19 @@ func paged(t *testing.T) *scene {
 		t.Fatal(err)
 	}
 	prom := startPrometheus(t, rules, am.URL, s.url)
-	for i := range 30 {
-		if _, err := signed(s.url, payment(1000+i), "whsec_another"); err != nil {
-			t.Fatal(err)
+	done := make(chan struct{}) // all night long
+	var sender sync.WaitGroup
+	sender.Go(func() {
+		for i := 0; ; i++ {
+			select {
+			case <-done:
+				return
+			case <-time.After(100 * time.Millisecond):
+				_, _ = signed(s.url, payment(1000+i), "whsec_another")
+			}
 		}
-	}
+	})
+	t.Cleanup(func() { close(done); sender.Wait() })
 	s.env = append(s.env, "PROMETHEUS_URL="+prom, "ALERTMANAGER_URL="+am.URL)
 	return s
 }

@@ -134,6 +134,9 @@ func (s *scene) work(t *testing.T, state string, step incidentStep) {
 	}
 	pattern := regexp.MustCompile(`^` + aligned(shown(shows)) + `\s*$`)
 	once := strings.Contains(expr, "[yes]")
+	if *printIncidents {
+		time.Sleep(8 * time.Second) // until what happened shows
+	}
 	eventually(t, time.Minute, func() (bool, any) {
 		out, errs, _ := run(t, s.env, "repl", "--state", state, "--observer", step.observer, "-c", expr)
 		var kept []string // the page shows no trailing blanks
@@ -148,6 +151,9 @@ func (s *scene) work(t *testing.T, state string, step incidentStep) {
 		ok := pattern.MatchString(got)
 		if !ok && once {
 			t.Fatalf("line %d: > %s\nprints\n%s\nand the page shows\n%s", step.line, expr, got, shows)
+		}
+		if !ok {
+			time.Sleep(300 * time.Millisecond) // a process each time is enough work
 		}
 		return ok, fmt.Sprintf("line %d: > %s\nprints\n%s\nand the page shows\n%s", step.line, expr, got, shows)
 	})

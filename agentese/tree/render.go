@@ -255,6 +255,13 @@ func (r *renderer) next(next []Example) {
 	}
 	widest = min(widest, 60)
 	for _, e := range next {
+		if expr := oneLine(e.Expr); term.Width(expr) > widest { // it is there to be typed: never cut
+			r.line("  → " + expr)
+			if e.Line != "" {
+				r.line(strings.Repeat(" ", widest+6) + r.s.Faint(oneLine(e.Line)))
+			}
+			continue
+		}
 		r.line("  → " + term.Pad(oneLine(e.Expr), widest) + "  " + r.s.Faint(oneLine(e.Line)))
 	}
 }

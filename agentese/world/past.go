@@ -224,7 +224,7 @@ func entryTable(entries []living.Entry) *tree.Table {
 func entryText(entries []living.Entry) string {
 	var b strings.Builder
 	for _, e := range entries[:min(len(entries), 50)] {
-		fmt.Fprintf(&b, "%s  %s", e.Time.UTC().Format(time.RFC3339), e.What)
+		fmt.Fprintf(&b, "- %s  %s", e.Time.UTC().Format(time.RFC3339), e.What)
 		if e.Detail != "" {
 			b.WriteString(" (" + e.Detail + ")")
 		}

@@ -130,7 +130,7 @@ func (w *world) outcome(r reconcile.Report) tree.Value {
 		v.Table.Rows = append(v.Table.Rows, []any{row.Type, row.Customer, row.Missing, row.Mended, row.Surplus, row.Different, row.InStream, row.InMeter})
 	}
 	for _, f := range r.Examples[:min(len(r.Examples), 10)] {
-		v.Text += fmt.Sprintf("%s: source %s, id %s\n", f.Kind, f.Source, f.ID)
+		v.Text += fmt.Sprintf("- %s: source %s, id %s\n", f.Kind, f.Source, f.ID)
 	}
 	if r.Total.Lost() > 0 {
 		v.Then("world.openmeter.reconciliation.refine", "send again what is missing")

@@ -2,8 +2,10 @@ package world
 
 import (
 	"context"
+	"time"
 
 	"github.com/kgents/kgents/agentese"
+	"github.com/kgents/kgents/agentese/living"
 	"github.com/kgents/kgents/agentese/tree"
 )
 
@@ -64,6 +66,7 @@ func (w *world) seeWebhooks(ctx context.Context, c *tree.Call) (tree.Value, erro
 		}
 		v.Add(one.name, n, "")
 	}
+	w.signatures(&v, m, c.Now())
 	v.Add("half answered within", seconds(m.Quantile("kgents_stripe_webhook_latency_seconds", 0.5)), "")
 	add(&v, "99 % answered within", seconds(p99), "", v.State, "alert HighWebhookLatency past 5 s")
 	add(&v, "duplicates", m.Count("kgents_events_duplicate_total"), "", "", "of all events, webhooks among them")
@@ -82,4 +85,31 @@ func (w *world) seeWebhooks(ctx context.Context, c *tree.Call) (tree.Value, erro
 	v.Then("world.stripe.webhooks.witness", "their last hour")
 	v.Then("concept.alerts.StripeSignatureFailures.define", "what to do about bad signatures")
 	return v, nil
+}
+
+// signatureWindow and signatureFailures are the alert StripeSignatureFailures': so many
+// within that time speak of our secret or clock.
+const (
+	signatureWindow   = 10 * time.Minute
+	signatureFailures = 5
+)
+
+// signatures says of a process that is younger than the alert's window whether its
+// refused signatures are as many as fire it: what was counted since the start is the
+// increase then. Of an older one the counter says nothing about now.
+func (w *world) signatures(v *tree.Value, m living.Metrics, now time.Time) {
+	started, ok := number(m.Sum("process_start_time_seconds"))
+	if !ok || now.Sub(time.Unix(int64(started), 0)) > signatureWindow {
+		return
+	}
+	bad := 0.0
+	for _, by := range sorted(m.By("kgents_stripe_webhooks_errors_total", "reason")) {
+		if by.key == "bad_signature" || by.key == "timestamp" || by.key == "no_secret" {
+			bad += by.value
+		}
+	}
+	if bad > signatureFailures {
+		v.State = living.Worse(v.State, tree.Warn)
+		add(v, "bad signatures", int64(bad), "", tree.Warn, "since the start; alert StripeSignatureFailures past 5 in 10 minutes")
+	}
 }
