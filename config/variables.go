@@ -317,7 +317,7 @@ func Variables() []Variable {
 			get:  func(c Config) string { return strings.Join(c.UsageAlertSecrets, ",") },
 		},
 		{
-			Name: "TOWN_MODEL_URL", Help: "base URL of a language model's API, by which the citizens of Agent Town decide; empty = by rules",
+			Name: "TOWN_MODEL_URL", Help: "base URL of a language model's API, by which the citizens of Agent Town decide, and which helps kgents repl with words; empty = by rules, and this machine alone",
 			set: urlSetter("https://api.openai.com/v1", func(c *Config, s string) { c.TownModelURL = s }),
 			get: func(c Config) string { return redact(c.TownModelURL) },
 		},

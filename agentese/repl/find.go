@@ -15,7 +15,11 @@ func (s *Shell) find(ctx context.Context, words string) outcome {
 	if strings.TrimSpace(words) == "" {
 		return outcome{err: &agentese.Error{Kind: agentese.KindSyntax, What: "find what?", Try: []string{"find why are webhooks slow"}}}
 	}
-	found := s.search.Find(ctx, search.Query{Text: words, Place: s.Place(), Observer: s.session.Observer, Limit: maxOffers, Now: s.o.Now()})
+	words, may := allowed(words)
+	found, note := s.consult(ctx, search.Query{Text: words, Place: s.Place(), Observer: s.session.Observer, Limit: maxOffers, Now: s.o.Now()}, may && s.o.AskModel)
+	if ctx.Err() != nil {
+		return outcome{err: context.Canceled}
+	}
 	if len(found) == 0 {
 		return outcome{err: &agentese.Error{Kind: agentese.KindNotFound, What: "nothing is known of " + printable(words), Try: []string{"?", "help"}}}
 	}
@@ -25,6 +29,9 @@ func (s *Shell) find(ctx context.Context, words string) outcome {
 	}
 	for _, f := range found {
 		v.Table.Rows = append(v.Table.Rows, []any{f.Expr, f.Line, f.Why})
+	}
+	if note != "" {
+		v.Note(note)
 	}
 	return shown(v)
 }

@@ -15,7 +15,8 @@ var topics = map[string]string{
 ` + "`?`" + ` lists what is here.`,
 	"asking": `A path with an aspect looks: ` + "`world.nats.manifest`" + `, at the place ` + "`world.nats`" + ` simply ` + "`manifest`" + `.
 Clauses narrow it: ` + "`world.customers.manifest[plan=free][sort=-used][first=10]`" + `.
-Words do, too: ` + "`why are webhooks slow`" + ` offers what would show it. What is mistyped is corrected when only one thing can be meant, and offered otherwise.`,
+Words do, too: ` + "`why are webhooks slow`" + ` offers what would show it. What is mistyped is corrected when only one thing can be meant, and offered otherwise.
+Where a model is configured (TOWN_MODEL_URL, or --model-url) and this machine is not sure, it is asked which of at most 20 paths the words mean: without names, ids and figures, for 0.01 of the session's entropy. ` + "`[entropy=0]`" + ` behind the words keeps it out. What you pick is learnt.`,
 	"changing": `A change shows first what it would do, with counts and names, and asks. ` + "`[dry_run=true]`" + ` only shows it, ` + "`[yes]`" + ` doesn't ask, ` + "`[rollback=2m]`" + ` undoes it by itself if it doesn't hold.
 What can't be undone asks for a word instead of y. Each change is a line of the audit, in the shell's state directory and in the program's log.`,
 	"observers": `An observer is how far you want to reach: default only looks, explorer, developer, architect and admin may do more. ` + "`/observer architect`" + ` changes it. What the API key doesn't open stays closed to all of them.`,

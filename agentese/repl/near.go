@@ -25,6 +25,7 @@ const nearEnough = 0.8
 // near finds out what a line that is nothing as it stands was meant to be.
 func (s *Shell) near(ctx context.Context, line string, out outcome) outcome {
 	place, observer := s.Place(), s.session.Observer
+	line, may := allowed(line)
 	c := s.match.Correct(line, place, observer)
 	if (c.Verdict == match.Sure || c.Verdict == match.Exact) && len(c.Candidates) > 0 {
 		best := c.Candidates[0]
@@ -38,7 +39,11 @@ func (s *Shell) near(ctx context.Context, line string, out outcome) outcome {
 	}
 	words := inWords(line)
 	var offers []offer
-	found := s.search.Find(ctx, search.Query{Text: line, Place: place, Observer: observer, Limit: maxOffers, Now: s.o.Now()})
+	found, note := s.consult(ctx, search.Query{Text: line, Place: place, Observer: observer, Limit: maxOffers, Now: s.o.Now()}, may && s.mayAsk())
+	if ctx.Err() != nil {
+		out.err = context.Canceled
+		return out
+	}
 	sure := len(found) > 0 && found[0].Confident && !found[0].Changes
 	if words || c.Verdict == match.None || sure {
 		for i, f := range found {
@@ -56,18 +61,20 @@ func (s *Shell) near(ctx context.Context, line string, out outcome) outcome {
 	offers = distinct(offers)
 	if len(offers) == 0 {
 		e, _ := errors.AsType[*agentese.Error](out.err)
-		out.err = s.hint(e, line)
-		return out
+		return s.hinted(ctx, out, e, line)
 	}
 	if s.o.Auto && offers[0].sure {
-		return s.take(ctx, line, offers[0])
+		return s.take(ctx, line, offers[0], false)
 	}
 	if s.ask == nil {
 		e, _ := errors.AsType[*agentese.Error](out.err)
-		out.err, out.offers = s.hint(e, line), offers
-		return out
+		if note != "" {
+			out.said = append(out.said, note)
+		}
+		out.offers = offers
+		return s.hinted(ctx, out, e, line)
 	}
-	return s.pick(ctx, line, offers, out)
+	return s.pick(ctx, line, offers, note, out)
 }
 
 // corrected says what was changed.
@@ -123,12 +130,16 @@ func inWords(line string) bool {
 }
 
 // pick has the person say which one it is.
-func (s *Shell) pick(ctx context.Context, line string, offers []offer, out outcome) outcome {
+func (s *Shell) pick(ctx context.Context, line string, offers []offer, note string, out outcome) outcome {
 	title := "Did you mean"
 	if offers[0].learned {
 		title = "This may show it"
 	}
-	s.say(s.style.Strong(title))
+	title = s.style.Strong(title)
+	if note != "" {
+		title += s.style.Faint("   " + printable(note))
+	}
+	s.say(title)
 	widest := 0
 	for _, o := range offers {
 		widest = max(widest, term.Width(o.Expr))
@@ -167,7 +178,7 @@ func (s *Shell) pick(ctx context.Context, line string, offers []offer, out outco
 	if err != nil || n < 1 || n > len(offers) {
 		return outcome{said: []string{"nothing was run"}}
 	}
-	return s.take(ctx, line, offers[n-1])
+	return s.take(ctx, line, offers[n-1], true)
 }
 
 func firstOf(texts ...string) string {
@@ -180,8 +191,8 @@ func firstOf(texts ...string) string {
 }
 
 // take runs what was picked. What changes something is asked about in any case: a
-// pick is no consent.
-func (s *Shell) take(ctx context.Context, line string, o offer) outcome {
+// pick is no consent. A pick that was a person's is kept for the next sessions.
+func (s *Shell) take(ctx context.Context, line string, o offer, person bool) outcome {
 	e, err := agentese.Parse(o.Expr)
 	if err != nil {
 		return outcome{err: err}
@@ -194,7 +205,7 @@ func (s *Shell) take(ctx context.Context, line string, o offer) outcome {
 		return outcome{said: []string{"put the name where < and > are"}}
 	}
 	if o.learned {
-		s.search.Learn(line, o.Expr)
+		s.learn(line, o.Expr, person)
 	}
 	if s.changes(e) {
 		yes := s.session.Yes
@@ -224,29 +235,43 @@ func (s *Shell) changes(e agentese.Expression) bool {
 	return false
 }
 
-// hint is a mistake with what is near, five paths at most.
-func (s *Shell) hint(e *agentese.Error, line string) error {
+// hinted makes a mistake the error of what a line came to, with what is near: five
+// paths at most.
+func (s *Shell) hinted(ctx context.Context, out outcome, e *agentese.Error, line string) outcome {
+	out.err = e
 	if len(e.Related) > 0 || e.Kind == agentese.KindDenied || e.Kind == agentese.KindObserver || e.Kind == agentese.KindAway {
-		return e
+		return out
 	}
 	if s.strict && s.names.Snapshot().Generation == 0 {
 		// A script has not waited for the live names until now.
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 		s.refresh(ctx)
+		cancel()
 	}
-	out := *e
+	near := *e
+	out.err = &near
+	line, may := allowed(line)
+	q := search.Query{Text: line, Place: s.Place(), Observer: s.session.Observer, Limit: 3, Now: s.o.Now()}
+	if s.strict && s.o.AskModel && s.o.Model != nil && spoken(line) && len(out.offers) == 0 && e.Kind != agentese.KindClause {
+		found, note := s.consult(ctx, q, may)
+		if note != "" {
+			out.said = append(out.said, note)
+		}
+		for _, f := range found {
+			near.Related = append(near.Related, f.Expr)
+		}
+	}
 	for _, c := range s.match.Correct(line, s.Place(), s.session.Observer).Candidates {
-		if !slices.Contains(out.Related, c.Expr) && len(out.Related) < maxOffers {
-			out.Related = append(out.Related, c.Expr)
+		if !slices.Contains(near.Related, c.Expr) && len(near.Related) < maxOffers {
+			near.Related = append(near.Related, c.Expr)
 		}
 	}
-	if len(out.Related) == 0 && e.Kind != agentese.KindClause {
-		for _, f := range s.search.Find(context.Background(), search.Query{Text: line, Place: s.Place(), Observer: s.session.Observer, Limit: 3, Now: s.o.Now()}) {
-			out.Related = append(out.Related, f.Expr)
+	if len(near.Related) == 0 && e.Kind != agentese.KindClause {
+		for _, f := range s.search.Find(context.WithoutCancel(ctx), q) {
+			near.Related = append(near.Related, f.Expr)
 		}
 	}
-	return &out
+	return out
 }
 
 // confirm shows what a change would do, and asks. What can't be undone is confirmed

@@ -52,7 +52,12 @@ type Options struct {
 	Auto     bool          // a sure answer to words is run, if it only looks
 	JSON     bool          // one JSON document a command
 
-	State string           // directory for history, session and audit; empty: StateDir()
+	// Model helps to order what words may mean; nil: none. It is asked for what a person
+	// types, with AskModel also for find and in scripts.
+	Model    search.Reranker
+	AskModel bool
+
+	State string           // directory for history, session, picks and audit; empty: StateDir()
 	Now   func() time.Time // nil: time.Now
 }
 
@@ -64,11 +69,13 @@ type matcher interface {
 	Complete(line string, cursor int, place []string, o tree.Observer) []match.Completion
 }
 
-// finder finds paths by words; it is search.Index. It asks nobody.
+// finder finds paths by words; it is search.Index. Find asks nobody, Ask the Reranker.
 type finder interface {
 	Update(s *tree.Snapshot)
 	Learn(question, expr string)
+	Recall(uses []search.Use)
 	Find(ctx context.Context, q search.Query) []search.Suggestion
+	Ask(ctx context.Context, q search.Query, r search.Reranker, budget *tree.Budget) (found []search.Suggestion, picked bool, err error)
 }
 
 // Shell runs lines. Its methods are for one goroutine at a time.
@@ -88,6 +95,9 @@ type Shell struct {
 
 	strict bool   // nothing is corrected
 	begun  string // what the next line begins with, to be edited
+	forgot error  // why what was picked in earlier sessions is not known
+
+	unheard map[string]bool // why a model had no say, as far as it was told
 
 	mu       sync.Mutex // of what follows, which other goroutines read
 	place    []string
@@ -124,8 +134,12 @@ func New(o Options) (*Shell, error) {
 	s.names = tree.NewDirectory(s.tree, &tree.Session{Observer: tree.Default, Budget: tree.NewBudget(), Clock: o.Now})
 	s.match = match.New(s.tree)
 	index, err := search.New(s.tree)
+	if err != nil {
+		return nil, err
+	}
 	s.search = index
-	return s, err
+	s.forgot = s.recall()
+	return s, nil
 }
 
 func (s *Shell) audit(e tree.AuditEntry) error {
@@ -254,8 +268,7 @@ func (s *Shell) decide(ctx context.Context, line string) outcome {
 		return out
 	}
 	if s.strict || e.Kind == agentese.KindDenied || e.Kind == agentese.KindObserver || e.Kind == agentese.KindAnnotation || e.Kind == agentese.KindAway {
-		out.err = s.hint(e, line)
-		return out
+		return s.hinted(ctx, out, e, line)
 	}
 	return s.near(ctx, line, out)
 }

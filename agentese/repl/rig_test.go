@@ -129,6 +129,10 @@ func (c *canned) Complete(line string, cursor int, _ []string, _ tree.Observer) 
 	return out
 }
 func (c *canned) Learn(question, expr string) { c.learnt = append(c.learnt, question+" = "+expr) }
+func (c *canned) Recall([]search.Use)         {}
+func (c *canned) Ask(ctx context.Context, q search.Query, _ search.Reranker, _ *tree.Budget) ([]search.Suggestion, bool, error) {
+	return c.Find(ctx, q), false, nil
+}
 func (c *canned) Find(_ context.Context, q search.Query) []search.Suggestion {
 	return slices.Clone(c.found[q.Text])
 }

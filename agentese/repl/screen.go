@@ -61,7 +61,7 @@ func (s *Shell) watch(ctx context.Context, args string) outcome {
 		if e, ok := errors.AsType[*agentese.Error](err); ok {
 			e = r.back(e)
 			e.Pos, e.End = 0, 0 // the line has a word before it
-			return outcome{err: s.hint(e, text)}
+			return s.hinted(ctx, outcome{}, e, text)
 		}
 		return outcome{err: err}
 	}

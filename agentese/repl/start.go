@@ -25,6 +25,9 @@ func (s *Shell) greet() {
 		s.say(s.style.Warn("nothing is kept, and nothing can be changed: ") + printable(s.unkept.Error()))
 		return
 	}
+	if s.forgot != nil {
+		s.say(s.style.Faint("what was picked before can't be read: " + printable(s.forgot.Error())))
+	}
 	for _, line := range s.restore() {
 		s.say(s.style.Faint(printable(line)))
 	}

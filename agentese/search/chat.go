@@ -16,9 +16,16 @@ import (
 	"time"
 )
 
-// ChatConfig is a server with the OpenAI-compatible API of chat completions.
+// The APIs that a Chat speaks.
+const (
+	OpenAI    = "openai"    // chat completions, as many servers have it
+	Anthropic = "anthropic" // messages
+)
+
+// ChatConfig is a server with one of these APIs.
 type ChatConfig struct {
-	URL   string // base of the API: https://api.openai.com/v1
+	API   string // OpenAI or Anthropic; empty is OpenAI
+	URL   string // base of the API: https://api.openai.com/v1, https://api.anthropic.com
 	Key   string // none for a server that wants none
 	Model string
 
@@ -45,6 +52,7 @@ type Chat struct {
 
 	mu    sync.Mutex
 	until time.Time
+	why   error // what it failed with last
 }
 
 // NewChat checks the configuration; it asks the network for nothing.
@@ -56,7 +64,17 @@ func NewChat(c ChatConfig) (*Chat, error) {
 	if c.Model == "" || len(c.Model) > 100 {
 		return nil, errors.New("the model must have a name of at most 100 bytes")
 	}
-	return &Chat{c: c, url: strings.TrimRight(c.URL, "/") + "/chat/completions", http: &http.Client{
+	base := strings.TrimRight(c.URL, "/")
+	address := base + "/chat/completions"
+	switch c.API {
+	case "", OpenAI:
+		c.API = OpenAI
+	case Anthropic:
+		address = strings.TrimSuffix(base, "/v1") + "/v1/messages"
+	default:
+		return nil, fmt.Errorf("the model's API must be %s or %s", OpenAI, Anthropic)
+	}
+	return &Chat{c: c, url: address, http: &http.Client{
 		Transport: c.Transport,
 		// A redirect would hand the key to another address.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
@@ -70,19 +88,21 @@ const chatSystem = "You are given a question of somebody who operates a billing 
 // Pick asks the model. See Reranker.
 func (m *Chat) Pick(ctx context.Context, question string, options []Option) (int, error) {
 	m.mu.Lock()
-	resting := time.Now().Before(m.until)
+	resting, why := time.Now().Before(m.until), m.why
 	m.mu.Unlock()
 	if resting {
-		return 0, errors.New("the model isn't asked for a while after a failure")
+		return 0, why
 	}
 	text, err := m.call(ctx, question, options)
 	if errors.Is(err, errNewer) {
 		text, err = m.call(ctx, question, options)
 	}
 	if err != nil {
-		m.mu.Lock()
-		m.until = time.Now().Add(chatPause)
-		m.mu.Unlock()
+		if !errors.Is(ctx.Err(), context.Canceled) { // then it is not the model's failure
+			m.mu.Lock()
+			m.until, m.why = time.Now().Add(chatPause), err
+			m.mu.Unlock()
+		}
 		return 0, err
 	}
 	return chosen(text, options)
@@ -103,14 +123,18 @@ func (m *Chat) call(ctx context.Context, question string, options []Option) (str
 	}
 	body := struct {
 		Model       string    `json:"model"`
+		System      string    `json:"system,omitempty"`
 		Messages    []message `json:"messages"`
 		MaxTokens   int       `json:"max_tokens,omitempty"`
 		MaxNewer    int       `json:"max_completion_tokens,omitempty"`
 		Temperature *float64  `json:"temperature,omitempty"`
 	}{Model: m.c.Model, Messages: []message{{"system", chatSystem}, {"user", prompt.String()}}}
-	if m.newer.Load() {
+	switch {
+	case m.c.API == Anthropic:
+		body.System, body.Messages, body.MaxTokens = chatSystem, body.Messages[1:], maxChatTokens
+	case m.newer.Load():
 		body.MaxNewer = maxChatTokens
-	} else {
+	default:
 		body.MaxTokens, body.Temperature = maxChatTokens, new(float64)
 	}
 	raw, err := json.Marshal(body)
@@ -124,7 +148,13 @@ func (m *Chat) call(ctx context.Context, question string, options []Option) (str
 	r.Header.Set("Content-Type", "application/json")
 	r.Header.Set("Accept", "application/json")
 	r.Header.Set("User-Agent", "kgents")
-	if m.c.Key != "" {
+	switch {
+	case m.c.API == Anthropic:
+		r.Header.Set("Anthropic-Version", "2023-06-01")
+		if m.c.Key != "" {
+			r.Header.Set("X-Api-Key", m.c.Key)
+		}
+	case m.c.Key != "":
 		r.Header.Set("Authorization", "Bearer "+m.c.Key)
 	}
 	resp, err := m.http.Do(r)
@@ -142,6 +172,19 @@ func (m *Chat) call(ctx context.Context, question string, options []Option) (str
 	if err != nil || len(answer) > maxChatAnswer {
 		return "", errors.New("the model's answer is broken off or too long")
 	}
+	if m.c.API == Anthropic {
+		return messageOf(answer)
+	}
+	return choiceOf(answer)
+}
+
+var (
+	errNoAnswer = errors.New("the model's answer is none")
+	errNone     = errors.New("the model's answer is none of the options")
+)
+
+// choiceOf is the text of an answer of chat completions.
+func choiceOf(answer []byte) (string, error) {
 	var out struct {
 		Choices []struct {
 			Message struct {
@@ -151,9 +194,31 @@ func (m *Chat) call(ctx context.Context, question string, options []Option) (str
 		} `json:"choices"`
 	}
 	if err := json.Unmarshal(answer, &out); err != nil || len(out.Choices) == 0 || out.Choices[0].Message.Refusal != "" {
-		return "", errors.New("the model's answer is none")
+		return "", errNoAnswer
 	}
 	return out.Choices[0].Message.Content, nil
+}
+
+// messageOf is the text of an answer of messages.
+func messageOf(answer []byte) (string, error) {
+	var out struct {
+		Type    string `json:"type"`
+		Content []struct {
+			Type string `json:"type"`
+			Text string `json:"text"`
+		} `json:"content"`
+		StopReason string `json:"stop_reason"`
+	}
+	if err := json.Unmarshal(answer, &out); err != nil || out.Type != "message" || out.StopReason == "refusal" {
+		return "", errNoAnswer
+	}
+	var b strings.Builder
+	for _, c := range out.Content {
+		if c.Type == "text" {
+			b.WriteString(c.Text)
+		}
+	}
+	return b.String(), nil
 }
 
 // chosen reads an answer, which must be an option's number or its pattern and nothing
@@ -168,5 +233,5 @@ func chosen(text string, options []Option) (int, error) {
 			return i, nil
 		}
 	}
-	return 0, errors.New("the model's answer is none of the options")
+	return 0, errNone
 }

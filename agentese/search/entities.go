@@ -22,6 +22,7 @@ type entity struct {
 // names are the live names that are known, ready to be found in a text. It doesn't
 // change after it is made.
 type names struct {
+	live    bool                // it has the live ones
 	exact   map[string][]entity // by the name in lower case
 	starts  map[string][]string // lower-case names of four letters or more by their first two letters
 	ends    map[string][]string // and by their last two, for a mistake in one half
@@ -55,6 +56,7 @@ func newNames(t *tree.Tree, s *tree.Snapshot, samples []entity) *names {
 	if s == nil {
 		return n
 	}
+	n.live = true
 	keys := make([]string, 0, len(s.Names))
 	for at := range s.Names {
 		keys = append(keys, at)

@@ -2,6 +2,7 @@ package search
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strings"
 	"time"
@@ -32,21 +33,25 @@ type Reranker interface {
 	Pick(ctx context.Context, question string, options []Option) (int, error)
 }
 
-// Ask is Find with the help of a model: what it picks comes first. The local order
-// stays when r is nil, when the local answer is sure, when budget can't give
-// RerankEntropy, and when the model gives no answer within RerankTimeout or one that is
-// none of the options. A model's pick is never Confident.
-func (x *Index) Ask(ctx context.Context, q Query, r Reranker, budget *tree.Budget) []Suggestion {
+// ErrSpent is that the budget can't give what asking a model costs.
+var ErrSpent = errors.New("the session's entropy is spent or given back")
+
+// Ask is Find with the help of a model: what it picks comes first, and picked says so.
+// The local order stays when r is nil and when the local answer is sure, and with an
+// error that may be shown when budget can't give RerankEntropy, and when the model gives
+// no answer within RerankTimeout or one that is none of the options. A model's pick is
+// never Confident.
+func (x *Index) Ask(ctx context.Context, q Query, r Reranker, budget *tree.Budget) (found []Suggestion, picked bool, err error) {
 	limit := q.Limit
 	if limit <= 0 {
 		limit = 5
 	}
 	limit = min(limit, MaxFound)
 	q.Limit = MaxFound
-	found := x.Find(ctx, q)
+	found = x.Find(ctx, q)
 	local := func() []Suggestion { return found[:min(limit, len(found))] }
 	if r == nil || budget == nil || len(found) < 2 || found[0].Confident {
-		return local()
+		return local(), false, nil
 	}
 	b, n := x.ready()
 	var options []Option
@@ -61,23 +66,28 @@ func (x *Index) Ask(ctx context.Context, q Query, r Reranker, budget *tree.Budge
 			options, at = append(options, p), append(at, i)
 		}
 	}
-	if len(options) < 2 || !budget.Draw(RerankEntropy) {
-		return local()
+	if len(options) < 2 {
+		return local(), false, nil
+	}
+	if !budget.Draw(RerankEntropy) {
+		return local(), false, ErrSpent
 	}
 	ctx, cancel := context.WithTimeout(ctx, RerankTimeout)
 	defer cancel()
 	k, err := r.Pick(ctx, b.mask(q.Text, n), options)
-	if err != nil || k < 0 || k >= len(options) {
-		return local()
+	if err == nil && (k < 0 || k >= len(options)) {
+		err = errNone
 	}
-	picked := found[at[k]]
-	picked.Confident = false
-	picked.Why = join(picked.Why, "a model's choice")
-	found = slices.Insert(slices.Delete(found, at[k], at[k]+1), 0, picked)
+	if err != nil {
+		return local(), false, err
+	}
+	first := found[at[k]]
+	first.Why = join(first.Why, "a model's choice")
+	found = slices.Insert(slices.Delete(found, at[k], at[k]+1), 0, first)
 	for i := range found {
 		found[i].Confident = false
 	}
-	return local()
+	return local(), true, nil
 }
 
 // mask is a question as a model may see it: only words that the program itself knows
@@ -93,7 +103,8 @@ func (b *built) mask(text string, n *names) string {
 			}
 		}
 	}
-	// What stands between blanks around an @ is an address, all of it.
+	// What stands between blanks around an @ is an address, all of it; with an underscore,
+	// or long and with a digit, an id or a key.
 	for i, t := range q.tokens {
 		from := strings.LastIndexAny(q.text[:t.from], " \t\n") + 1
 		to := len(q.text)
@@ -102,6 +113,8 @@ func (b *built) mask(text string, n *names) string {
 		}
 		if chunk := q.text[from:to]; strings.Contains(chunk, "@") || strings.Contains(chunk, "://") {
 			kinds[i] = "<address>"
+		} else if kinds[i] == "" && (strings.Contains(chunk, "_") || len(chunk) >= 12 && strings.ContainsAny(chunk, "0123456789")) {
+			kinds[i] = "<word>"
 		}
 	}
 	var out []string

@@ -93,8 +93,8 @@ func TestAskTakesTheModelsPick(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			e, budget := &endpoint{t: t, answer: answer}, tree.NewBudget()
-			found := x.Ask(context.Background(), q, e.chat(t), budget)
-			if len(found) != 3 || found[0].Expr == local[0].Expr || !strings.Contains(found[0].Why, "a model's choice") || found[0].Confident {
+			found, picked, err := x.Ask(context.Background(), q, e.chat(t), budget)
+			if !picked || err != nil || len(found) != 3 || found[0].Expr == local[0].Expr || !strings.Contains(found[0].Why, "a model's choice") || found[0].Confident {
 				t.Errorf("got %+v", found)
 			}
 			if spent, _, _ := budget.State(); spent != search.RerankEntropy {
@@ -131,7 +131,11 @@ func TestAskKeepsTheLocalOrder(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := expressions(x.Ask(context.Background(), q, e.chat(t), tree.NewBudget()))
+			found, picked, err := x.Ask(context.Background(), q, e.chat(t), tree.NewBudget())
+			if picked || err == nil || strings.Contains(err.Error(), "sk-secret") {
+				t.Errorf("picked: %v, and the reason is %v", picked, err)
+			}
+			got := expressions(found)
 			if d := cmp.Diff(want, got); d != "" || e.calls.Load() != 1 {
 				t.Errorf("%d calls, order (-local +got):\n%s", e.calls.Load(), d)
 			}
@@ -153,7 +157,8 @@ func TestAskDoesNotWaitForASlowModel(t *testing.T) {
 	want := expressions(x.Find(context.Background(), q))
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
-		got := expressions(x.Ask(context.Background(), q, &silent{}, tree.NewBudget()))
+		found, _, _ := x.Ask(context.Background(), q, &silent{}, tree.NewBudget())
+		got := expressions(found)
 		if d := cmp.Diff(want, got); d != "" || time.Since(begin) != search.RerankTimeout {
 			t.Errorf("after %v (-local +got):\n%s", time.Since(begin), d)
 		}
@@ -199,5 +204,48 @@ func TestNothingOfACustomerIsSent(t *testing.T) {
 	}
 	if n := strings.Count(sent, `\n`); n > search.MaxOptions+3 {
 		t.Errorf("more than %d options: %d lines", search.MaxOptions, n)
+	}
+}
+
+// The other API is asked as it documents it: the key in a header of its own, a system
+// text beside the messages, an answer in parts.
+func TestAskMessages(t *testing.T) {
+	for name, test := range map[string]struct {
+		answer string
+		picked bool
+	}{
+		"an answer":   {`{"type":"message","role":"assistant","content":[{"type":"thinking","thinking":"3"},{"type":"text","text":"2"}],"stop_reason":"end_turn"}`, true},
+		"a refusal":   {`{"type":"message","content":[{"type":"text","text":"2"}],"stop_reason":"refusal"}`, false},
+		"an error":    {`{"type":"error","error":{"type":"overloaded_error","message":"2"}}`, false},
+		"no text":     {`{"type":"message","content":[]}`, false},
+		"no document": {`2`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				var body struct {
+					Model, System string
+					MaxTokens     int `json:"max_tokens"`
+					Messages      []struct{ Role, Content string }
+				}
+				err := json.NewDecoder(r.Body).Decode(&body)
+				if err != nil || r.URL.Path != "/v1/messages" || r.Header.Get("X-Api-Key") != "sk-secret" || r.Header.Get("Anthropic-Version") != "2023-06-01" ||
+					r.Header.Get("Authorization") != "" || body.MaxTokens < 1 || body.System == "" || len(body.Messages) != 1 || body.Messages[0].Role != "user" {
+					t.Errorf("not what the API documents: %s %v %+v", r.URL.Path, r.Header, body)
+				}
+				io.WriteString(w, test.answer)
+			}))
+			defer s.Close()
+			c, err := search.NewChat(search.ChatConfig{API: search.Anthropic, URL: s.URL, Key: "sk-secret", Model: "small"})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, picked, err := newIndex(t).Ask(context.Background(), search.Query{Text: unsure}, c, tree.NewBudget())
+			if picked != test.picked || (err == nil) != test.picked {
+				t.Errorf("picked: %v, %v", picked, err)
+			}
+		})
+	}
+	if _, err := search.NewChat(search.ChatConfig{API: "other", URL: "http://127.0.0.1", Model: "small"}); err == nil {
+		t.Error("an API that nobody knows is taken")
 	}
 }

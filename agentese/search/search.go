@@ -2,7 +2,7 @@
 // of the tree that would show it, best first, with their clauses filled in, and why.
 //
 // It promises to do so on this machine alone: no network, no model, nothing kept on
-// disk. It never runs anything, and a suggestion that would change something is never
+// disk; what earlier sessions have learnt is handed to Recall. It never runs anything, and a suggestion that would change something is never
 // Confident. What the observer may not do is found all the same, and says so. Find
 // takes any bytes; it reads the first MaxQuestion of them.
 //
@@ -97,18 +97,6 @@ func (x *Index) Update(s *tree.Snapshot) {
 	go x.built() // ends by itself, in less than a second
 }
 
-// Learn remembers that a question meant an expression: it is first next time. What is
-// no expression of the tree is not remembered.
-func (x *Index) Learn(question, expr string) {
-	b, n := x.ready()
-	option, step, _, ok := b.locate(expr)
-	if !ok {
-		return
-	}
-	q := b.reader.read(question, n, time.Now())
-	x.past.keep(use{terms: q.terms, option: option, step: step})
-}
-
 // Find gives q.Limit suggestions at most, the best first; none if nothing fits.
 func (x *Index) Find(ctx context.Context, q Query) []Suggestion {
 	if ctx.Err() != nil {
@@ -125,7 +113,8 @@ func (x *Index) Find(ctx context.Context, q Query) []Suggestion {
 	}
 	l := b.look(asked, n)
 	cs := b.candidates(l, n)
-	used := x.past.like(asked.terms)
+	x.settle(b, n)
+	used := x.past.like(asked.terms, now)
 	for i := range cs {
 		c := &cs[i]
 		c.extra = placeWeight * near(q.Place, &b.options[c.option], c.names)

@@ -25,6 +25,7 @@ import (
 // replCommand is what `kgents repl` is told.
 type replCommand struct {
 	api                target
+	model              modelFlags
 	prometheus, alerts string
 	namespace, context string
 	observer           string
@@ -48,6 +49,10 @@ meter, Stripe, customers, towns, alerts, the cluster, the runbook, each at a pat
 is mistyped is corrected, words are understood, Tab completes. Looking changes nothing;
 a change shows what it would do and asks.
 
+Where a model is configured, as for towns (TOWN_MODEL_URL) or by --model-url, it is
+asked which of at most 20 paths words mean that this machine is not sure of. It sees no
+name, id or figure, and can run nothing.
+
 It starts also when nothing answers, and finds the system as soon as it does. What is
 no terminal gets a snapshot. A script (--script, - is standard input; or -c) stops at
 the first line that fails, with exit code 1; nothing in it is corrected, and a change
@@ -66,6 +71,7 @@ needs [yes] or --yes. A mistake in the flags is exit code 2. NO_COLOR is respect
 	})
 	fl := cmd.Flags()
 	f.api.addFlags(cmd)
+	f.model.addFlags(cmd)
 	fl.StringVar(&f.prometheus, "prometheus", "", "base URL of Prometheus; else $PROMETHEUS_URL")
 	fl.StringVar(&f.alerts, "alertmanager", "", "base URL of Alertmanager; else $ALERTMANAGER_URL")
 	fl.StringVar(&f.namespace, "namespace", "", "namespace of the deployment; else $KGENTS_NAMESPACE, the kubeconfig's")
@@ -78,7 +84,7 @@ needs [yes] or --yes. A mistake in the flags is exit code 2. NO_COLOR is respect
 	fl.BoolVar(&f.yes, "yes", false, "do changes without asking")
 	fl.BoolVar(&f.auto, "auto", false, "run what words surely mean, if it only looks, without asking")
 	fl.BoolVar(&f.restore, "restore", false, "take up the last session's observer, too, not only its place")
-	fl.Var(&f.state, "state", "directory for history, notes and audit; else $XDG_STATE_HOME/kgents or ~/.local/state/kgents")
+	fl.Var(&f.state, "state", "directory for history, picks, notes and audit; else $XDG_STATE_HOME/kgents or ~/.local/state/kgents")
 	fl.BoolVar(&f.ambient, "ambient", false, "show a live view until q")
 	fl.Var(&f.every, "every", "with --ambient: how often")
 	for _, flag := range []string{"prometheus", "alertmanager", "namespace", "context", "command", "every"} {
@@ -172,6 +178,10 @@ func (f *replCommand) options(cmd *cobra.Command) (o repl.Options, done func(), 
 	if err := f.api.resolve(); err != nil {
 		return o, nil, usage(err)
 	}
+	model, err := f.model.open(f.api.config)
+	if err != nil {
+		return o, nil, usage(err)
+	}
 	http := &http.Client{Timeout: time.Minute, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	sources := &living.Sources{API: &client.Client{URL: f.api.URL, Key: f.api.Key, HTTP: http}, HTTP: http}
 	for _, u := range []struct {
@@ -199,6 +209,7 @@ func (f *replCommand) options(cmd *cobra.Command) (o repl.Options, done func(), 
 	return repl.Options{
 		Sources: sources, In: os.Stdin, Out: cmd.OutOrStdout(), Err: cmd.ErrOrStderr(),
 		Observer: observer, Chosen: cmd.Flags().Changed("observer"), Restore: f.restore,
+		Model: model, AskModel: f.model.ask,
 		Yes: f.yes, Auto: f.auto, JSON: f.output == "json", State: string(f.state),
 	}, done, nil
 }

@@ -21,6 +21,7 @@ type target struct {
 
 	URL, Key, Secret string // after resolve
 	keyFrom          string
+	config           config.Config // what the environment says
 }
 
 func (t *target) addFlags(cmd *cobra.Command) {
@@ -55,6 +56,7 @@ func (t *target) resolve() error {
 	if err != nil {
 		return err
 	}
+	t.config = c
 	from := map[string]string{}
 	for _, s := range settings {
 		from[s.Name] = "the " + s.From + " (" + s.Name + ")"
