@@ -13,6 +13,7 @@ import (
 	"net/http"
 
 	"github.com/kgents/kgents/agentese"
+	"github.com/kgents/kgents/agentese/mask"
 	"github.com/kgents/kgents/agentese/tree"
 	"github.com/kgents/kgents/api/client"
 	"github.com/kgents/kgents/cluster"
@@ -42,10 +43,11 @@ type Sources struct {
 	Shell *Shell
 }
 
-// For is the API with the headers by which the program's audit names this step.
+// For is the API with the headers by which the program's audit names this step, without
+// what looks like a secret in it.
 func (s *Sources) For(c *tree.Call) *client.Client {
 	api := *s.API
-	api.Header = http.Header{"X-Kgents-Observer": {c.Observer.String()}, "X-Kgents-Expression": {header(c.Text)}}
+	api.Header = http.Header{"X-Kgents-Observer": {c.Observer.String()}, "X-Kgents-Expression": {header(mask.Secrets(c.Text))}}
 	return &api
 }
 

@@ -1,48 +1,18 @@
 package repl
 
 import (
-	"regexp"
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	secret "github.com/kgents/kgents/agentese/mask"
 )
 
 // masked stands for a secret.
-const masked = "•••"
-
-// secrets are what keys look like: ours, Stripe's, bearer tokens, JSON Web Tokens,
-// passwords in URLs, long strings of letters and digits. What names a key (kg_ and its
-// prefix alone) is none.
-var secrets = []*regexp.Regexp{
-	regexp.MustCompile(`\b(kg_[a-z0-9]+_)[A-Za-z0-9_-]{8,}`),
-	regexp.MustCompile(`\b((?:sk|rk|pk)_(?:live|test)_)[A-Za-z0-9]+`),
-	regexp.MustCompile(`\b(whsec_)[A-Za-z0-9+/=_-]+`),
-	regexp.MustCompile(`(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}`),
-	regexp.MustCompile(`\b(ey[A-Za-z0-9_-]{3})[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.?[A-Za-z0-9_-]*`),
-	regexp.MustCompile(`(?i)\b((?:password|passwd|secret|token|api_?key)\s*[=:]\s*"?)[^\s\]"]+`),
-	regexp.MustCompile(`(://[^\s/:@]*:)[^\s/@]+@`),
-	regexp.MustCompile(`\b(AGE-SECRET-KEY-1)[A-Z0-9]+`),
-}
-
-// long is what may be a key of others: 40 or more of what base64 and hex are made of.
-var long = regexp.MustCompile(`[A-Za-z0-9+/_=]{40,}`)
+const masked = secret.Masked
 
 // mask is a line without what looks like a secret.
-func mask(line string) string {
-	for _, s := range secrets {
-		end := masked
-		if strings.HasSuffix(s.String(), "@") {
-			end += "@"
-		}
-		line = s.ReplaceAllString(line, "${1}"+end)
-	}
-	return long.ReplaceAllStringFunc(line, func(s string) string {
-		if strings.ContainsAny(s, "0123456789") && strings.IndexFunc(s, unicode.IsLetter) >= 0 {
-			return s[:4] + masked
-		}
-		return s
-	})
-}
+func mask(line string) string { return secret.Secrets(line) }
 
 // hasControl says whether text has what no line may have.
 func hasControl(text string) bool {

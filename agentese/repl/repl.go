@@ -324,7 +324,10 @@ func (s *Shell) run(ctx context.Context, e agentese.Expression) outcome {
 	v, err := s.tree.Run(ctx, e, s.session)
 	if err != nil {
 		out.err = err
-		if ctx.Err() != nil {
+		if v.Changed { // what was done until then, and why no more
+			out.value = &v
+			go s.refresh(context.WithoutCancel(ctx))
+		} else if ctx.Err() != nil && !s.changes(e) {
 			out.err = context.Canceled
 		}
 		return out

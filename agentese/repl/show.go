@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/kgents/kgents/agentese"
 	"github.com/kgents/kgents/agentese/tree"
@@ -95,8 +96,28 @@ func writeJSON(w io.Writer, v any) error {
 	if err := enc.Encode(v); err != nil {
 		return err
 	}
-	_, err := w.Write(b.Bytes())
+	_, err := w.Write(harmless(b.Bytes()))
 	return err
+}
+
+// harmless is JSON without what a terminal would take for a command or would turn round:
+// it means the same, since such runes stand in strings alone.
+func harmless(b []byte) []byte {
+	odd := func(r rune) bool {
+		return r != '\n' && (unicode.IsControl(r) || r <= 0xffff && unicode.Is(unicode.Cf, r))
+	}
+	if bytes.IndexFunc(b, odd) < 0 {
+		return b
+	}
+	var out bytes.Buffer
+	for _, r := range string(b) {
+		if odd(r) {
+			fmt.Fprintf(&out, `\u%04x`, r)
+		} else {
+			out.WriteRune(r)
+		}
+	}
+	return out.Bytes()
 }
 
 // say tells a person something while a line is done.

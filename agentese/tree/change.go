@@ -20,7 +20,8 @@ type Change struct {
 	Do func(ctx context.Context) (Value, error)
 
 	// Holds says whether the change had its effect; nil: it has when Do returns.
-	// It is asked every second until it holds or time is up.
+	// It is asked every second until it holds or time is up: that of [rollback], else
+	// some seconds, after which the change stands and its Value says that it was not seen.
 	Holds func(ctx context.Context) error
 
 	// Undo takes it back; nil if that can't be, with Final saying why.
@@ -49,12 +50,13 @@ type AuditEntry struct {
 	Error    string    `json:"error,omitempty"`
 }
 
-// How long a change has to hold for [rollback] alone, how long it may be given, and
-// how long undoing may take.
+// How long a change has to hold for [rollback] alone, how long it may be given, how
+// long undoing may take, and how long the effect of what is not undone is waited for.
 const (
 	defaultRollback = 30 * time.Second
 	longestRollback = time.Hour
 	undoTimeout     = 30 * time.Second
+	lookAfter       = 3 * time.Second // for Holds without [rollback]
 )
 
 // readRollback reads the clause's value; 0 is no undoing.
@@ -77,7 +79,7 @@ func readRollback(v string) (time.Duration, error) {
 //	outcome   audit lines        what has happened
 //	declined  declined           nothing: it was not confirmed
 //	done      begun, done        Do has returned and, with [rollback], Holds has, too
-//	failed    begun, failed      Do has failed, without [rollback]; or Undo has
+//	failed    begun, failed      Do has failed, without [rollback] or because it was refused; or Undo has
 //	undone    begun, undone      with [rollback], Do has failed, it didn't hold in time, or it was interrupted; Undo has returned
 //
 // A dry run, a plan of nothing, and what is refused before it was asked about have no
@@ -121,8 +123,19 @@ func change(ctx context.Context, a *Affordance, c *Call) (Value, error) {
 		if err := audit.note("done", nil); err != nil {
 			v.Note("The change is done, but its audit line could not be written: " + err.Error())
 		}
+		if plan.Holds != nil && rollback == 0 {
+			seen := hold(ctx, plan.Holds, lookAfter)
+			held := seen == nil
+			if v.Held = &held; !held {
+				v.Note("It is done, but its effect was not seen: " + seen.Error())
+			}
+		}
 		return v, nil
 	case rollback == 0:
+		return v, audit.failed(err)
+	case refused(err):
+		// Undoing what was never done would undo another's.
+		v.Changed = false
 		return v, audit.failed(err)
 	}
 	// Undone also when the shell was interrupted meanwhile.
@@ -133,6 +146,15 @@ func change(ctx context.Context, a *Affordance, c *Call) (Value, error) {
 	}
 	v.Changed = false
 	return v, audit.unwritten(&agentese.Error{Kind: agentese.KindFailed, What: "it was undone", Why: err.Error(), Cause: err}, audit.note("undone", err))
+}
+
+// refused says that nothing was done, since whoever was asked has refused it.
+func refused(err error) bool {
+	r, ok := errors.AsType[interface {
+		error
+		Refused() bool
+	}](err)
+	return ok && r.Refused()
 }
 
 // consent is nil if the change is agreed to.

@@ -204,7 +204,8 @@ func TestRollback(t *testing.T) {
 		undone bool
 		took   time.Duration
 	}{
-		{what: "done, and not looked at", holds: -1, audit: "begun, done"},
+		{what: "done, and looked at in vain", holds: -1, took: lookAfter, audit: "begun, done"},
+		{what: "done, with nothing to look at", holds: -2, audit: "begun, done"},
 		{what: "done, without a check", clauses: "[rollback]", holds: -2, audit: "begun, done"},
 		{what: "holds at once", clauses: "[rollback]", audit: "begun, done"},
 		{what: "holds at last", clauses: "[rollback]", holds: 29, audit: "begun, done", took: 29 * time.Second},

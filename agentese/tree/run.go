@@ -12,7 +12,8 @@ import (
 
 // Run does an expression's steps, each with the output of the one before. It is the
 // only way in: who may do what is decided here. Its error is an *agentese.Error, or
-// the context's where that has ended before anything was changed.
+// the context's where that has ended before anything was changed. What an error comes
+// with is the value of the last step that has changed something, if one has.
 func (t *Tree) Run(ctx context.Context, e agentese.Expression, s *Session) (Value, error) {
 	return t.RunWith(ctx, e, s, nil)
 }
@@ -42,7 +43,7 @@ func (t *Tree) RunWith(ctx context.Context, e agentese.Expression, s *Session, i
 		calls[i], affords[i] = c, a
 		piped = piped || !c.identity()
 	}
-	var out Value
+	var out, made Value // made is what the last step that changed something gave
 	if input != nil {
 		out = *input
 	}
@@ -50,10 +51,19 @@ func (t *Tree) RunWith(ctx context.Context, e agentese.Expression, s *Session, i
 		c.Input = input
 		v, err := t.step(ctx, affords[i], c)
 		if err != nil {
+			if made.Changed && !v.Changed {
+				v = made // what was done, and a secret that is told once, is not lost with it
+			}
 			return v, at(e.Steps[i], err)
 		}
 		if err := narrow(&v, c.Args); err != nil {
+			if made.Changed {
+				v = made
+			}
 			return v, err
+		}
+		if v.Changed && !c.identity() {
+			made = v
 		}
 		if c.Args.Flag("minimal_output") {
 			v.Notes, v.Next = nil, nil
@@ -65,6 +75,7 @@ func (t *Tree) RunWith(ctx context.Context, e agentese.Expression, s *Session, i
 			input = &v
 		}
 	}
+	out.Changed = out.Changed || made.Changed
 	return out, nil
 }
 

@@ -26,6 +26,7 @@ type Value struct {
 	Next    []Example `json:"next,omitempty"`  // where one would look from here
 	Laws    []Law     `json:"laws,omitempty"`  // what [law_check] has found
 	Changed bool      `json:"changed,omitempty"`
+	Held    *bool     `json:"held,omitempty"` // of a change whose effect was looked at: it was seen
 }
 
 // Empty says that there is nothing in it: what the identity gives without an input.

@@ -226,6 +226,9 @@ func createKey(c *tree.Call, api *client.Client, id string, have int) (*tree.Cha
 			return v, nil
 		},
 		Undo: func(ctx context.Context) error {
+			if made.Prefix == "" {
+				return fmt.Errorf("whether a key was made is not known: see the keys of %s", id)
+			}
 			return living.Away("key "+made.Prefix, api.Do(ctx, http.MethodDelete, "/v1/keys/"+url.PathEscape(made.Prefix), nil, nil, nil))
 		},
 	}

@@ -164,7 +164,17 @@ func changeSubscription(ctx context.Context, from *living.Sources, c *tree.Call)
 		undo("reactivate", map[string]any{})
 		told("it ends", func(v billing.SubscriptionView) bool { return !v.EndedAt.IsZero() })
 	case "change":
-		return change, planChange(ctx, c, api, change, one.Standing.Plan, one.Standing.Quantity, intervalOf(s.PeriodStart, s.PeriodEnd), do, undo, told)
+		err := planChange(ctx, c, api, change, one.Standing.Plan, one.Standing.Quantity, intervalOf(s.PeriodStart, s.PeriodEnd), do, undo, told)
+		// The way back leads to what Stripe has, which isn't always what counts here.
+		switch trial := s.Status == "trialing"; {
+		case err != nil || change.Nothing:
+		case one.Override != "":
+			change.Warnings = append(change.Warnings, "The operator has set the plan "+one.Override+", which stays: what Stripe has may be another.")
+			fallthrough
+		case s.Subscription == "", s.Status != "active" && s.Status != "past_due" && !trial, trial && c.Args.Has("interval"):
+			change.Undo, change.Final = nil, "what Stripe has now is not known here, so the way back isn't either"
+		}
+		return change, err
 	}
 	if s.Subscription == "" {
 		change.Warnings = append(change.Warnings, "No subscription of this customer is known here: Stripe is asked anyhow.")

@@ -164,7 +164,7 @@ func makeCustomer(ctx context.Context, from *living.Sources, c *tree.Call) (*tre
 	if name := c.Args.Get("name"); name != "" {
 		does += ", " + name
 	}
-	change := &tree.Change{Affects: 1}
+	change, known := &tree.Change{Affects: 1}, false
 	if plan != "" {
 		if _, err := findPlan(ctx, api, plan); err != nil {
 			return nil, err
@@ -179,11 +179,15 @@ func makeCustomer(ctx context.Context, from *living.Sources, c *tree.Call) (*tre
 		if err := api.Do(ctx, http.MethodPost, "/v1/customers", nil, body, &made); err != nil {
 			return tree.Value{}, living.Away("customer "+id, err)
 		}
+		known = true
 		v := showCustomer(made)
 		v.Then("world.customers."+agentese.QuoteName(id)+".keys.refine[do=create][scopes=\"ingest,read\"]", "a key to send events with")
 		return v, nil
 	}
 	change.Undo = func(ctx context.Context) error {
+		if !known { // it may be another's
+			return fmt.Errorf("whether the customer %s was made is not known, so it was not deleted", id)
+		}
 		return living.Away("customer "+id, api.Do(ctx, http.MethodDelete, "/v1/customers/"+url.PathEscape(id), nil, nil, nil))
 	}
 	return change, nil

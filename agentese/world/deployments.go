@@ -150,6 +150,12 @@ func scale(ctx context.Context, from *living.Sources, c *tree.Call) (*tree.Chang
 	change := &tree.Change{
 		Does: []string{fmt.Sprintf("scale Deployment %s in %s: %d → %d replicas", w.name, o.Name, w.wanted, to)}, Affects: max(1, int(to-w.wanted), int(w.wanted-to)),
 		Do: func(ctx context.Context) (tree.Value, error) {
+			// It may have been scaled while the question stood.
+			if now, err := client.Deployment(ctx, w.name); err != nil {
+				return tree.Value{}, kubernetesAway(err)
+			} else if now.Wanted != int(w.wanted) {
+				return tree.Value{}, moved(w.name, now.Wanted)
+			}
 			if err := operate.Scale(ctx, client, w.name, int(to)); err != nil {
 				return tree.Value{}, kubernetesAway(err)
 			}
@@ -160,6 +166,15 @@ func scale(ctx context.Context, from *living.Sources, c *tree.Call) (*tree.Chang
 			return showWorkload(c, o, now), nil
 		},
 		Undo: func(ctx context.Context) error {
+			now, err := client.Deployment(ctx, w.name)
+			switch {
+			case err != nil:
+				return kubernetesAway(err)
+			case now.Wanted == int(w.wanted):
+				return nil
+			case now.Wanted != int(to):
+				return moved(w.name, now.Wanted) // an autoscaler, or another person
+			}
 			return kubernetesAway(operate.Scale(ctx, client, w.name, int(w.wanted)))
 		},
 		Holds: func(ctx context.Context) error {
@@ -190,4 +205,9 @@ func scale(ctx context.Context, from *living.Sources, c *tree.Call) (*tree.Chang
 		change.Warnings = append(change.Warnings, "Whether an autoscaler manages it can't be read.")
 	}
 	return change, nil
+}
+
+// moved is that something else has scaled a Deployment meanwhile, which is left alone.
+func moved(name string, wanted int) error {
+	return &agentese.Error{Kind: agentese.KindDeclined, What: fmt.Sprintf("%s was scaled to %d meanwhile, and is left so", name, wanted), Try: []string{"world.kubernetes.deployments." + agentese.QuoteName(name) + ".manifest"}}
 }

@@ -23,6 +23,10 @@ const (
 	replayFinal = "what the meter has counted is not taken out of it again; each event counts once"
 )
 
+// refusedWithin is how long a sink needs to bury what it was sent again and the meter
+// refuses again, counted from a second before the replay; with a margin.
+const refusedWithin = 3 * time.Second
+
 // mayDrop says whether an observer may drop letters.
 func mayDrop(c *tree.Call) error {
 	if c.Args.Get("do") != "drop" || c.Observer >= tree.Admin {
@@ -149,7 +153,12 @@ func (w *world) plan(c *tree.Call, letters []deadletter.Stored, more bool) *tree
 		return w.end(ctx, c, do, can)
 	}
 	if do == "replay" {
-		plan.Holds = func(ctx context.Context) error { return w.counted(ctx, c, can, began) }
+		plan.Holds = func(ctx context.Context) error {
+			if time.Since(began) < refusedWithin {
+				return errors.New("the events are under way")
+			}
+			return w.counted(ctx, c, can, began)
+		}
 	}
 	return plan
 }

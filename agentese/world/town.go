@@ -351,7 +351,20 @@ func changeTown(ctx context.Context, from *settled, c *tree.Call) (*tree.Change,
 		}
 		return showTown(now), nil
 	}
-	change.Undo = func(ctx context.Context) error { _, err := set(ctx, t.Pace); return err }
+	change.Undo = func(ctx context.Context) error {
+		var now host.Town
+		if err := api.Get(ctx, path, query, &now); err != nil {
+			return living.Away("the town", err)
+		}
+		switch now.Pace {
+		case t.Pace:
+			return nil
+		case pace:
+			_, err := set(ctx, t.Pace)
+			return err
+		}
+		return fmt.Errorf("its pace was set to %s meanwhile, and is left so", paceText(now.Pace))
+	}
 	change.Holds = func(ctx context.Context) error {
 		var now host.Town
 		if err := api.Get(ctx, path, query, &now); err != nil {

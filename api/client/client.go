@@ -66,6 +66,11 @@ func (p *Problem) Error() string {
 	return text
 }
 
+// Refused says that the API has done nothing of what it was asked for.
+func (p *Problem) Refused() bool {
+	return p.Status >= 400 && p.Status < 500 && p.Status != http.StatusRequestTimeout
+}
+
 // Status is that of a Problem within err; 0 for any other error.
 func Status(err error) int {
 	if p, ok := errors.AsType[*Problem](err); ok {
@@ -104,6 +109,11 @@ func (c *Client) Bytes(ctx context.Context, method, path string, query url.Value
 // Request makes a request with the key and Header, and body as JSON unless that is nil,
 // for who has headers of their own to add before it is sent.
 func (c *Client) Request(ctx context.Context, method, path string, query url.Values, body any) (*http.Request, error) {
+	for name := range strings.SplitSeq(path, "/") {
+		if name == "." || name == ".." {
+			return nil, fmt.Errorf("%s leads to another path", path)
+		}
+	}
 	target := c.URL + path
 	if len(query) > 0 {
 		target += "?" + query.Encode()

@@ -50,6 +50,11 @@ func (e *Error) Error() string {
 	return fmt.Sprintf("the Kubernetes API answered %d to %s: %s", e.Status, e.What, e.Reason)
 }
 
+// Refused says that nothing was changed.
+func (e *Error) Refused() bool {
+	return e.Status >= 400 && e.Status < 500 && e.Status != http.StatusRequestTimeout
+}
+
 // Scale sets how many replicas a Deployment has, from 0 to MaxReplicas. Nil means that
 // the number is set, not that the pods are there. The error is a *cluster.NotFoundError
 // where there is no such Deployment, and an *Error where it was refused.
