@@ -46,7 +46,6 @@ type aligner struct {
 // found is one way to read the step's path.
 type found struct {
 	node   *node
-	segs   []seg // node's, with live slots above the last filled
 	names  []string
 	aspect int // of node.aspects
 	cost   float32

@@ -36,12 +36,11 @@ type rough struct {
 // rough reads a step that need not be one: anything separates names, brackets may be
 // missing, = may have blanks around it.
 type lexer struct {
-	in     string
-	pos    int
-	out    rough
-	blank  bool
-	vocab  *graph
-	joined bool // the last token ends directly where the lexer stands
+	in    string
+	pos   int
+	out   rough
+	blank bool
+	vocab *graph
 }
 
 // steps cuts the input at >> and |, but not within quotes.

@@ -37,7 +37,6 @@ func node(name, line string, affords []tree.Affordance, children ...*tree.Node) 
 type system struct {
 	customers []string
 	dropped   []string
-	stepped   int
 }
 
 func (y *system) tree(t testing.TB) *tree.Tree {

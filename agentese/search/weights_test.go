@@ -144,10 +144,6 @@ func report(t *testing.T, js []judged, w [features]float64) {
 	var first, third, absent int
 	var missed []string
 	for _, j := range js {
-		type pair struct {
-			c     candidate
-			right bool
-		}
 		p, _ := soft(j, w)
 		rank, best := 1, -1.0
 		any := false

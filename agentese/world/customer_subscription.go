@@ -111,7 +111,7 @@ func changeSubscription(ctx context.Context, from *living.Sources, c *tree.Call)
 				return err
 			}
 			if !is(billing.SubscriptionView{Plan: now.Standing.Plan, Quantity: now.Standing.Quantity, Status: now.Standing.Status, EndedAt: now.Standing.CancelAt}) {
-				return fmt.Errorf("Stripe's webhook has not told yet that %s", what)
+				return fmt.Errorf("no webhook of Stripe's has told yet that %s", what)
 			}
 			return nil
 		}

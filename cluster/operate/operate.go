@@ -89,7 +89,7 @@ var name = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a
 
 func object(c *cluster.Client, group, plural, of string) (string, error) {
 	if len(of) > 253 || !name.MatchString(of) {
-		return "", fmt.Errorf("%q is no name of an object: use lower-case letters, digits, - and .", of)
+		return "", fmt.Errorf("%q is no name of an object: use lower-case letters, digits, hyphens and dots", of)
 	}
 	return group + "/namespaces/" + url.PathEscape(c.Namespace) + "/" + plural + "/" + of, nil
 }
