@@ -120,9 +120,11 @@ func TestAskKeepsTheLocalOrder(t *testing.T) {
 		"control characters": say("\x1b[2J2"),
 		"a huge number":      say(strings.Repeat("9", 4000)),
 		"500":                {t: t, do: func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "sk-secret", 500) }},
-		"a redirect":         {t: t, do: func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/v1/elsewhere", http.StatusTemporaryRedirect) }},
-		"no JSON":            {t: t, do: func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>2</html>") }},
-		"no choices":         {t: t, do: func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"choices":[]}`) }},
+		"a redirect": {t: t, do: func(w http.ResponseWriter, r *http.Request) {
+			http.Redirect(w, r, "/v1/elsewhere", http.StatusTemporaryRedirect)
+		}},
+		"no JSON":    {t: t, do: func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "<html>2</html>") }},
+		"no choices": {t: t, do: func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, `{"choices":[]}`) }},
 		"a refusal": {t: t, do: func(w http.ResponseWriter, _ *http.Request) {
 			io.WriteString(w, `{"choices":[{"message":{"content":"2","refusal":"no"}}]}`)
 		}},
