@@ -57,7 +57,7 @@ func TestRecallBeforeTheNames(t *testing.T) {
 	if found := find(x, "the usual look at globex"); len(found) == 0 || found[0].Expr != "world.customers.globex.keys.manifest" {
 		t.Errorf("for another customer: %v", expressions(found))
 	}
-	if found := find(newIndex(t), question); len(found) == 0 || found[0].Expr == mine {
+	if found := find(known(t), question); len(found) == 0 || found[0].Expr == mine {
 		t.Errorf("without a past: %v", expressions(found))
 	}
 }

@@ -8,6 +8,7 @@ import (
 	"net/http/httptest"
 	"regexp"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -23,6 +24,22 @@ import (
 // unsure is a question whose local answer is not sure.
 const unsure = "acme and bob@initech.example say that umbrella's 4711 euros from evt_1QxYz9AbC for Zyxwvut vanished"
 
+// known is one index for all tests that teach it nothing: it takes a second to build.
+func known(t testing.TB) *search.Index {
+	t.Helper()
+	common.Do(func() { common.index = newIndex(t) })
+	if common.index == nil {
+		t.Fatal("the index could not be built")
+	}
+	return common.index
+}
+
+var common struct {
+	sync.Once
+	index *search.Index
+}
+
+// newIndex is one of the test's own.
 func newIndex(t testing.TB) *search.Index {
 	x, err := search.New(searchtest.Tree(t))
 	if err != nil {
@@ -85,7 +102,7 @@ func expressions(found []search.Suggestion) []string {
 }
 
 func TestAskTakesTheModelsPick(t *testing.T) {
-	x, q := newIndex(t), search.Query{Text: unsure, Limit: 3}
+	x, q := known(t), search.Query{Text: unsure, Limit: 3}
 	local := x.Find(context.Background(), q)
 	for name, answer := range map[string]func([]string) string{
 		"by its number":  func([]string) string { return " 2.\n" },
@@ -105,7 +122,7 @@ func TestAskTakesTheModelsPick(t *testing.T) {
 }
 
 func TestAskKeepsTheLocalOrder(t *testing.T) {
-	x, q := newIndex(t), search.Query{Text: unsure, Limit: 4}
+	x, q := known(t), search.Query{Text: unsure, Limit: 4}
 	want := expressions(x.Find(context.Background(), q))
 	say := func(s string) *endpoint { return &endpoint{t: t, answer: func([]string) string { return s }} }
 	for name, e := range map[string]*endpoint{
@@ -155,7 +172,7 @@ func (s *silent) Pick(ctx context.Context, _ string, _ []search.Option) (int, er
 }
 
 func TestAskDoesNotWaitForASlowModel(t *testing.T) {
-	x, q := newIndex(t), search.Query{Text: unsure}
+	x, q := known(t), search.Query{Text: unsure}
 	want := expressions(x.Find(context.Background(), q))
 	synctest.Test(t, func(t *testing.T) {
 		begin := time.Now()
@@ -168,7 +185,7 @@ func TestAskDoesNotWaitForASlowModel(t *testing.T) {
 }
 
 func TestAskSpendsNoMoreThanTheBudget(t *testing.T) {
-	x, budget := newIndex(t), tree.NewBudget()
+	x, budget := known(t), tree.NewBudget()
 	e := &endpoint{t: t, answer: func([]string) string { return "2" }}
 	c := e.chat(t)
 	for range 15 {
@@ -180,7 +197,7 @@ func TestAskSpendsNoMoreThanTheBudget(t *testing.T) {
 }
 
 func TestAskLeavesAFailingModelAlone(t *testing.T) {
-	x, budget := newIndex(t), tree.NewBudget()
+	x, budget := known(t), tree.NewBudget()
 	e := &endpoint{t: t, do: func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(503) }}
 	c := e.chat(t)
 	for range 3 {
@@ -192,7 +209,7 @@ func TestAskLeavesAFailingModelAlone(t *testing.T) {
 }
 
 func TestNothingOfACustomerIsSent(t *testing.T) {
-	x := newIndex(t)
+	x := known(t)
 	e := &endpoint{t: t, answer: func([]string) string { return "1" }}
 	x.Ask(context.Background(), search.Query{Text: unsure}, e.chat(t), tree.NewBudget())
 	sent, _ := e.seen.Load().(string)
@@ -241,7 +258,7 @@ func TestAskMessages(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			_, picked, err := newIndex(t).Ask(context.Background(), search.Query{Text: unsure}, c, tree.NewBudget())
+			_, picked, err := known(t).Ask(context.Background(), search.Query{Text: unsure}, c, tree.NewBudget())
 			if picked != test.picked || (err == nil) != test.picked {
 				t.Errorf("picked: %v, %v", picked, err)
 			}

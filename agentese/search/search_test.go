@@ -22,7 +22,7 @@ func find(x *search.Index, text string) []search.Suggestion {
 }
 
 func TestFind(t *testing.T) {
-	x := newIndex(t)
+	x := known(t)
 	for text, want := range map[string]string{
 		"why are webhooks slow":                       "world.stripe.webhooks.manifest",
 		"money not counted yesterday":                 "world.openmeter.reconciliation.manifest[since=24h]",
@@ -54,7 +54,7 @@ func TestFind(t *testing.T) {
 }
 
 func TestFindNothing(t *testing.T) {
-	x := newIndex(t)
+	x := known(t)
 	for _, text := range []string{"", "   ", "?!", "\x00\xff"} {
 		if found := find(x, text); len(found) > 0 {
 			t.Errorf("%q finds %v", text, expressions(found))
@@ -68,14 +68,14 @@ func TestFindNothing(t *testing.T) {
 }
 
 func TestWhySaysWhatMatched(t *testing.T) {
-	found := find(newIndex(t), "why are webhooks slugish for acme")
+	found := find(known(t), "why are webhooks slugish for acme")
 	if len(found) == 0 || !strings.Contains(found[0].Why, "webhooks") || !strings.Contains(found[0].Why, "slugish → sluggish") {
 		t.Errorf("found %+v", found)
 	}
 }
 
 func TestChangesAreNeverConfident(t *testing.T) {
-	x, tr := newIndex(t), searchtest.Tree(t)
+	x, tr := known(t), searchtest.Tree(t)
 	for _, w := range search.Known() {
 		for _, s := range find(x, w.Question) {
 			e, err := agentese.Parse(s.Expr)
@@ -99,7 +99,7 @@ func TestChangesAreNeverConfident(t *testing.T) {
 }
 
 func TestWhatIsNotOpenIsFoundAndSaysSo(t *testing.T) {
-	x := newIndex(t)
+	x := known(t)
 	found := x.Find(context.Background(), search.Query{Text: "replay everything that failed", Observer: tree.Default, Now: morning})
 	i := slices.IndexFunc(found, func(s search.Suggestion) bool { return s.Expr == "world.deadletter.refine[do=replay]" })
 	if i < 0 || !strings.Contains(found[i].Why, "needs the observer architect") {
@@ -129,7 +129,7 @@ func TestPastUseWins(t *testing.T) {
 }
 
 func TestPlaceMatters(t *testing.T) {
-	x := newIndex(t)
+	x := known(t)
 	score := func(place ...string) float64 {
 		for _, s := range x.Find(context.Background(), search.Query{Text: "errors over time", Place: place, Limit: 20, Now: morning}) {
 			if s.Expr == "world.api.witness" {
