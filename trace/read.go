@@ -172,6 +172,7 @@ func (t *Tracer) read(ctx context.Context, c jetstream.ConsumerConfig, take func
 		defer cancel()
 		_ = t.JetStream.DeleteConsumer(ctx, t.Stream.Name, c.Name)
 	}()
+	next := uint64(1) // of the consumer's own count: what is not acknowledged is not sent again
 	for pending := consumer.CachedInfo().NumPending; pending > 0; {
 		batch, err := consumer.Fetch(int(min(pending, atOnce)), jetstream.FetchContext(ctx))
 		if err != nil {
@@ -183,6 +184,10 @@ func (t *Tracer) read(ctx context.Context, c jetstream.ConsumerConfig, take func
 			if err != nil {
 				return err
 			}
+			if meta.Sequence.Consumer != next {
+				return errGap
+			}
+			next++
 			if got++; on {
 				on = take(meta.Sequence.Stream, meta.Timestamp, msg)
 			}
@@ -199,6 +204,10 @@ func (t *Tracer) read(ctx context.Context, c jetstream.ConsumerConfig, take func
 	}
 	return nil
 }
+
+// errGap is the error when messages were sent and have not come, as when the connection was
+// made anew in between: what they had would be told as absent.
+var errGap = errors.New("some of the messages were lost on their way: ask again")
 
 // errSilent is the error when messages that there are don't come.
 var errSilent = errors.New("the messages don't come")
