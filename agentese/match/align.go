@@ -191,8 +191,8 @@ func (a *aligner) options(i int, s *seg, path string) []hit {
 		switch {
 		case s.live.Open && plausible(h.name):
 			h.cost, h.weak = 0.1, false
-		case s.live.Open:
-			h.cost = 1.6
+		case s.live.Open && x != nil:
+			return out // what is there was told, and this doesn't look like an id
 		}
 		if !fixed && !saying || h.cost < 0.2 {
 			out = append([]hit{h}, out...)

@@ -375,3 +375,14 @@ func TestNoNames(t *testing.T) {
 		t.Errorf("a mistake beside a name that may exist is %s: %v", c.Verdict, c.Candidates)
 	}
 }
+
+// A name that nobody has told of is not put below a holon that wasn't written, unless it
+// looks like an id.
+func TestNoInventedNames(t *testing.T) {
+	m, _ := fresh(10)
+	for _, c := range m.Correct("world.natss.manifest", nil, tree.Admin).Candidates {
+		if strings.Contains(c.Expr, ".natss.") {
+			t.Errorf("%s is offered", c.Expr)
+		}
+	}
+}

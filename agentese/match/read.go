@@ -25,7 +25,8 @@ func (a *aligner) read(n *node, segs []seg, st []state, end, mask int, cost floa
 	}
 	var choices []choice
 	aspectToken := -1
-	guessed := false // a name is taken as it is, or of two words: with nothing around it that may be anything
+	invented := false // a name that nobody has told of and that doesn't look like an id
+	guessed := false  // a name is taken as it is, or of two words: with nothing around it that may be anything
 	for _, s := range trail {
 		i := int(s.at)
 		text := a.tokens[i].text
@@ -41,6 +42,7 @@ func (a *aligner) read(n *node, segs []seg, st []state, end, mask int, cost floa
 			f.names[s.seg] = o[0].name
 			f.take(text, o[0], s.dirty)
 			guessed = guessed || o[0].how == assumed || s.op == opPair && segs[s.seg].word < 0
+			invented = invented || o[0].how == assumed && !plausible(o[0].name)
 			if len(o) > 1 {
 				choices = append(choices, choice{int(s.seg), text, o})
 			}
@@ -58,6 +60,7 @@ func (a *aligner) read(n *node, segs []seg, st []state, end, mask int, cost floa
 		}
 	}
 	var added []string
+	between := false // a holon was not written
 	for j := range segs {
 		if f.names[j] != "" {
 			continue
@@ -67,7 +70,11 @@ func (a *aligner) read(n *node, segs []seg, st []state, end, mask int, cost floa
 		}
 		if j >= share || share < len(a.place) {
 			added = append(added, f.names[j])
+			between = between || j > 0
 		}
+	}
+	if invented && between && len(a.live.sets) > 0 {
+		return // names were told: a path made up around this one leads nowhere
 	}
 	if len(added) > 0 {
 		guessed = guessed || added[len(added)-1] == f.names[m-1] // an aspect alone
