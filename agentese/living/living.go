@@ -79,7 +79,7 @@ func Away(what string, err error) error {
 		e.Kind, e.What, e.Why = agentese.KindDenied, "the API key is not known there", "the program has answered 401"
 		e.Try = []string{"set API_KEYS to one of its keys, or name a file with one with --key-file"}
 	case status == http.StatusForbidden:
-		e.Kind, e.What = agentese.KindDenied, what+" is not open to this API key"
+		e.Kind, e.What = agentese.KindDenied, "this API key may not ask for "+what
 		e.Try = []string{"use an operator's key, or a path below your own customer"}
 	case status == http.StatusNotFound:
 		e.Kind, e.What = agentese.KindNotFound, what+" is not there"

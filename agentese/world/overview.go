@@ -3,7 +3,6 @@ package world
 import (
 	"context"
 	"fmt"
-	"time"
 
 	"github.com/kgents/kgents/agentese/tree"
 )
@@ -41,6 +40,7 @@ func (w *world) see(ctx context.Context, c *tree.Call) (tree.Value, error) {
 	r, err := w.report(ctx, c)
 	if err != nil {
 		unknown(&v, "Dead letters, spool, streams, backup", err)
+		v.Then(`world.manifest[where=state!=ok]`, "only what isn't well")
 		return v, nil
 	}
 	v.Add("version", r.Version, "").Add("role", r.Role, "").Add("up", tree.Ago(r.Started, r.Now), "")
@@ -59,7 +59,7 @@ func (w *world) see(ctx context.Context, c *tree.Call) (tree.Value, error) {
 		}
 	}
 	if rec := r.Reconciliation; rec != nil && rec.Missing != nil {
-		row("openmeter.reconciliation", w.limits.verdict("ReconcileMissingEvents", *rec.Missing), fmt.Sprintf("%d missing", *rec.Missing), "last at "+rec.Last.UTC().Format(time.RFC3339))
+		row("openmeter.reconciliation", w.limits.verdict("ReconcileMissingEvents", *rec.Missing), fmt.Sprintf("%d missing", *rec.Missing), "last at "+instant(rec.Last))
 	}
 	if b := r.Backup; b != nil && !b.Last.IsZero() {
 		add(&v, "backup", r.Now.Sub(b.Last), "", w.limits.verdict("BackupMissing", r.Now.Sub(b.Last).Seconds()), "age of the newest")

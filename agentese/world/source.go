@@ -49,6 +49,9 @@ func (w *world) report(ctx context.Context, c *tree.Call) (r system.Report, err 
 	if client.Status(err) == http.StatusNotFound {
 		return r, living.Away("the program", system.ErrOld)
 	}
+	if client.Status(err) == http.StatusForbidden {
+		return r, living.Away("the inside of the program", err)
+	}
 	return r, living.Away("the program", err)
 }
 
