@@ -266,7 +266,7 @@ func (s *Sources) Entries(ctx context.Context, since time.Time, kinds ...string)
 	case answer.KeptSince.IsZero():
 		note = "Nothing has been kept yet."
 	case answer.KeptSince.After(since):
-		note = "What happened is kept since " + answer.KeptSince.UTC().Format(time.RFC3339) + "."
+		note = "What happened is kept since " + answer.KeptSince.UTC().Format("2006-01-02 15:04:05") + " UTC."
 	}
 	return out, note, nil
 }

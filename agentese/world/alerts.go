@@ -218,7 +218,7 @@ func (w *world) fired(ctx context.Context, c *tree.Call, since time.Time, only s
 		if err != nil {
 			return tree.Value{}, err
 		}
-		v := tree.Value{Title: "When parts weren't well, since " + since.UTC().Format(time.RFC3339), Table: entryTable(entries)}
+		v := tree.Value{Title: "When parts weren't well, since " + instant(since), Table: entryTable(entries)}
 		v.Note("Prometheus is not configured, so no alert is evaluated: set PROMETHEUS_URL to its address. This is the program's own history.")
 		if kept != "" {
 			v.Note(kept)
@@ -229,7 +229,7 @@ func (w *world) fired(ctx context.Context, c *tree.Call, since time.Time, only s
 	if err != nil {
 		return tree.Value{}, err
 	}
-	v := tree.Value{Title: "Alerts since " + since.UTC().Format(time.RFC3339), Table: &tree.Table{Columns: []tree.Column{
+	v := tree.Value{Title: "Alerts since " + instant(since), Table: &tree.Table{Columns: []tree.Column{
 		{Name: "from"}, {Name: "alert", Link: "world.alerts.{}"}, {Name: "severity"}, {Name: "until"}, {Name: "for"}, {Name: "labels"},
 	}}}
 	for _, one := range times {

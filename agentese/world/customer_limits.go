@@ -75,16 +75,16 @@ func seeLimits(ctx context.Context, from *living.Sources, c *tree.Call) (tree.Va
 			state = tree.Warn
 		}
 		// What exists is counted by who asks: none is named here.
-		used, why := any(e.Used), e.Text
+		used, left, why := any(e.Used), limitOf(e.Left.Limit), e.Text
 		if e.ResetsAt == nil {
-			used, percent = nil, nil
+			used, percent, left, why = nil, nil, nil, "counted where one is made"
 		}
 		v.State = worse(v.State, state)
 		var resets any
 		if e.ResetsAt != nil {
 			resets = *e.ResetsAt
 		}
-		v.Table.Rows = append(v.Table.Rows, []any{e.Feature, used, limitOf(e.Limit.Limit), percent, limitOf(e.Left.Limit), e.Over, resets, state, why})
+		v.Table.Rows = append(v.Table.Rows, []any{e.Feature, used, limitOf(e.Limit.Limit), percent, left, e.Over, resets, state, why})
 		if e.Stale {
 			v.Notes = []string{"The meter or the stream could not be asked for a while: what was used may be more."}
 		}

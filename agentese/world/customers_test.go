@@ -64,6 +64,9 @@ func TestCustomers(t *testing.T) {
 		t.Errorf("%+v", v)
 	}
 	v = s.Must("world.customers.acme.limits.manifest")
+	if left := listed(v, "left"); len(left) != 6 || left[0] == nil || left[3] != nil {
+		t.Errorf("left: %v; what exists, such as towns, isn't counted here", left)
+	}
 	if figure(v, "requests a minute") != int64(60) || len(v.Table.Rows) != 6 {
 		t.Errorf("%+v", v)
 	}

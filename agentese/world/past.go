@@ -47,7 +47,7 @@ func (w *world) witness(p past) func(ctx context.Context, c *tree.Call) (tree.Va
 		if !since.Before(c.Now()) {
 			since = c.Now().Add(-time.Hour)
 		}
-		v := tree.Value{Title: p.title + ", since " + since.UTC().Format(time.RFC3339), Next: p.next}
+		v := tree.Value{Title: p.title + ", since " + instant(since), Next: p.next}
 		var asks []living.Ask
 		for _, f := range p.figures {
 			asks = append(asks, living.Ask{Name: f.name, Rate: f.rate || f.over != ""})
@@ -63,7 +63,7 @@ func (w *world) witness(p past) func(ctx context.Context, c *tree.Call) (tree.Va
 				lines = p.lines(had.Series)
 				v.Note(fmt.Sprintf("Figures are from %s, every %s.", had.From, length(had.Step)))
 				if had.Since.Sub(since) > time.Minute {
-					v.Note("Nothing older than " + had.Since.UTC().Format(time.RFC3339) + " is kept.")
+					v.Note("Nothing older than " + instant(had.Since) + " is kept.")
 				}
 			}
 		}
@@ -175,20 +175,13 @@ func (l line) field() tree.Field {
 		}
 	}
 	f.Value = term.Sparkline(drawn)
-	f.Note = fmt.Sprintf("min %s, max %s, last %s", short(slices.Min(values)), short(slices.Max(values)), short(values[len(values)-1]))
-	if l.unit != "" {
-		f.Note += " " + l.unit
-	}
+	human := func(n float64) string { return tree.Human(n, l.unit, time.Time{}) }
+	f.Note = fmt.Sprintf("min %s, max %s, last %s", human(slices.Min(values)), human(slices.Max(values)), human(values[len(values)-1]))
 	return f
 }
 
-// short is a number with four digits that count, at most.
-func short(v float64) string {
-	if v == float64(int64(v)) {
-		return term.Number(v)
-	}
-	return fmt.Sprintf("%.4g", v)
-}
+// instant is a time in text, in UTC, to the second.
+func instant(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05") + " UTC" }
 
 func lineTable(lines []line) *tree.Table {
 	t := &tree.Table{Columns: []tree.Column{{Name: "time"}}}
@@ -224,7 +217,7 @@ func entryTable(entries []living.Entry) *tree.Table {
 func entryText(entries []living.Entry) string {
 	var b strings.Builder
 	for _, e := range entries[:min(len(entries), 50)] {
-		fmt.Fprintf(&b, "- %s  %s", e.Time.UTC().Format(time.RFC3339), e.What)
+		fmt.Fprintf(&b, "- %s  %s", instant(e.Time), e.What)
 		if e.Detail != "" {
 			b.WriteString(" (" + e.Detail + ")")
 		}

@@ -2,7 +2,6 @@ package world
 
 import (
 	"context"
-	"strconv"
 	"strings"
 
 	"github.com/kgents/kgents/agentese"
@@ -10,6 +9,7 @@ import (
 	"github.com/kgents/kgents/agentese/tree"
 	"github.com/kgents/kgents/api/client"
 	"github.com/kgents/kgents/plan"
+	"github.com/kgents/kgents/term"
 )
 
 // plans is what is sold.
@@ -104,7 +104,7 @@ func seePlans(ctx context.Context, from *living.Sources, c *tree.Call) (tree.Val
 			text := any("")
 			for _, l := range p.Limits {
 				if l.Feature == f.ID {
-					text = limitText(l)
+					text = limitText(l, all.Currency)
 				}
 			}
 			row = append(row, text)
@@ -130,13 +130,16 @@ func priceOf(p plan.PlanView, interval string) any {
 	return ""
 }
 
-func limitText(l plan.LimitView) string {
+func limitText(l plan.LimitView, currency string) string {
 	text := l.Limit.String()
+	if !l.Limit.Unlimited() {
+		text = term.Number(float64(l.Limit.N()))
+	}
 	if l.Per == "day" {
 		text += " a day"
 	}
 	if l.Overage != nil {
-		text += ", then " + strconv.FormatInt(l.Overage.Amount, 10) + " for " + strconv.FormatInt(l.Overage.Per, 10)
+		text += ", then " + term.Money(float64(l.Overage.Amount), currency) + " for " + term.Number(float64(l.Overage.Per))
 	}
 	return text
 }
