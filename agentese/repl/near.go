@@ -176,7 +176,7 @@ func (s *Shell) pick(ctx context.Context, line string, offers []offer, note stri
 	}
 	n, err := strconv.Atoi(answer)
 	if err != nil || n < 1 || n > len(offers) {
-		return outcome{said: []string{"nothing was run"}}
+		return outcome{said: []string{errNone.Error()}, none: true}
 	}
 	return s.take(ctx, line, offers[n-1], true)
 }

@@ -196,7 +196,12 @@ type outcome struct {
 	moved  bool
 	leave  bool
 	clear  bool
+	none   bool // nothing of what was offered was picked
 }
+
+// errNone ends what was pasted together: the lines behind one that nobody meant may rest
+// on it.
+var errNone = errors.New("nothing was run")
 
 // offer is an expression that may have been meant.
 type offer struct {
@@ -209,11 +214,15 @@ type offer struct {
 }
 
 // Run does one line and shows what it came to. leave says that the line was one to end
-// the shell; its error has been shown.
+// the shell; its error has been shown. That nothing was picked of what was offered is an
+// error, too.
 func (s *Shell) Run(ctx context.Context, line string) (leave bool, err error) {
 	out := s.do(ctx, line)
 	if err := s.show(line, 0, out); err != nil {
 		return true, err
+	}
+	if out.none {
+		return out.leave, errNone
 	}
 	return out.leave, out.err
 }

@@ -303,3 +303,19 @@ func TestHostile(t *testing.T) {
 		t.Errorf("wrote %q", r.out.String())
 	}
 }
+
+// What was pasted together ends at a line for which nothing of what is offered was picked:
+// the next may be a change that rests on it.
+func TestNothingPickedEndsAPaste(t *testing.T) {
+	r := newRig(t, nil)
+	r.canned.corrections = map[string]match.Correction{"circit": {
+		Verdict: match.Ask, Candidates: []match.Candidate{{Expr: "world.nats.circuit.manifest", Score: .7}, {Expr: "world.nats.manifest", Score: .6}},
+	}}
+	r.attended("n", "1")
+	if leave, err := r.Run(t.Context(), "circit"); leave || !errors.Is(err, errNone) {
+		t.Errorf("without a pick: %t, %v", leave, err)
+	}
+	if _, err := r.Run(t.Context(), "circit"); err != nil {
+		t.Errorf("with one: %v", err)
+	}
+}
