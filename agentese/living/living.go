@@ -75,6 +75,8 @@ func Away(what string, err error) error {
 	}
 	e := &agentese.Error{Kind: agentese.KindAway, What: what + " can't be asked", Why: err.Error(), Cause: err}
 	switch status := client.Status(err); {
+	case errors.Is(err, client.ErrPath): // the program was not asked, and is not away
+		e.Kind, e.What = agentese.KindNotFound, what+" can't be asked for by that name"
 	case status == http.StatusUnauthorized:
 		e.Kind, e.What, e.Why = agentese.KindDenied, "the API key is not known there", "the program has answered 401"
 		e.Try = []string{"set API_KEYS to one of its keys, or name a file with one with --key-file"}

@@ -21,6 +21,10 @@ import (
 // MaxAnswer bounds what is read of an answer, in bytes: a page of events has some 500 kB.
 const MaxAnswer = 16 << 20
 
+// ErrPath is that a name in a path is "." or "..", which would ask for something else:
+// nothing was sent.
+var ErrPath = errors.New("leads to another path")
+
 // Client is safe for concurrent use once made.
 type Client struct {
 	URL  string // base, without a slash at the end
@@ -111,7 +115,7 @@ func (c *Client) Bytes(ctx context.Context, method, path string, query url.Value
 func (c *Client) Request(ctx context.Context, method, path string, query url.Values, body any) (*http.Request, error) {
 	for name := range strings.SplitSeq(path, "/") {
 		if name == "." || name == ".." {
-			return nil, fmt.Errorf("%s leads to another path", path)
+			return nil, fmt.Errorf("%s %w", path, ErrPath)
 		}
 	}
 	target := c.URL + path

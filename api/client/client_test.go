@@ -90,6 +90,16 @@ func TestAway(t *testing.T) {
 	}
 }
 
+// A name that leads to another path is sent nowhere.
+func TestPath(t *testing.T) {
+	c := serve(t, func(_ http.ResponseWriter, r *http.Request) { t.Errorf("asked for %s", r.URL) })
+	for _, path := range []string{"/v1/customers/..", "/v1/customers/./keys", "/../livez"} {
+		if err := c.Get(t.Context(), path, nil, nil); !errors.Is(err, client.ErrPath) || !strings.Contains(err.Error(), path) {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
 // An answer is bounded, and what isn't JSON is said to be.
 func TestAnswer(t *testing.T) {
 	large := strings.Repeat(" ", client.MaxAnswer+1)
