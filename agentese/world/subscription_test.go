@@ -35,6 +35,7 @@ func priceAt(sub stripetest.Object) string {
 }
 
 func TestSubscription(t *testing.T) {
+	t.Parallel() // it waits most of its time, as TestDeadLetters and TestCircuit do
 	s := newShop(t)
 	s.customer("acme")
 

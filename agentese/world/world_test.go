@@ -51,6 +51,7 @@ func kind(err error) agentese.Kind {
 // Letters are listed, counted, previewed and replayed by expression; what is refused
 // again is told, and what the meter takes after it was mended counts once.
 func TestDeadLetters(t *testing.T) {
+	t.Parallel()
 	r := agentesetest.Start(t, agentesetest.Options{Refusing: true})
 	for i := range 3 {
 		r.Send(fmt.Sprint("bad-", i), []string{"acme", "globex"}[i%2], agentesetest.Poison)
@@ -213,6 +214,7 @@ func TestReconciliation(t *testing.T) {
 // When NATS goes, its circuit opens, events wait on local disk, and each part says so;
 // what could not be had is unknown, and no part takes the others with it.
 func TestCircuit(t *testing.T) {
+	t.Parallel()
 	nats, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoSigs: true, NoLog: true})
 	if err != nil {
 		t.Fatal(err)
