@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/kgents/kgents"
+	"github.com/kgents/kgents/agentese/mask"
 	"github.com/kgents/kgents/history"
 	"github.com/kgents/kgents/receive"
 )
@@ -63,7 +64,7 @@ func (a *App) note(r *http.Request, caller kgents.Principal, status int, took ti
 	if v := history.Printable(r.Header.Get(headerObserver), maxObserver); v != "" {
 		args, detail = append(args, "observer", v), append(detail, "as "+v)
 	}
-	if v := history.Printable(r.Header.Get(headerExpression), maxExpression); v != "" {
+	if v := history.Printable(mask.Secrets(r.Header.Get(headerExpression)), maxExpression); v != "" {
 		args, detail = append(args, "expression", v), append(detail, v)
 	}
 	a.log.InfoContext(r.Context(), "audit", args...)
