@@ -149,12 +149,21 @@ func freePorts(t *testing.T, n int) (ports []int) {
 	return ports
 }
 
-// wait waits until every server would pass its startup probe.
+// wait waits until every server would pass its startup probe and knows all the
+// others as members of the meta group. A probe alone is no sign of that: two of
+// three servers elect a leader and are healthy before the third has joined.
 func (s *natsServers) wait(t *testing.T) {
 	t.Helper()
-	eventually(t, "all servers are healthy", func() bool {
+	eventually(t, "all servers are healthy, in one group", func() bool {
 		for _, srv := range s.servers {
 			if !srv.ReadyForConnections(time.Second) || srv.Healthz(nil).Status != "ok" {
+				return false
+			}
+			js, err := srv.Jsz(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if alone := len(s.servers) == 1; !alone && (js.Meta == nil || js.Meta.Leader == "" || js.Meta.Size != len(s.servers)) {
 				return false
 			}
 		}
