@@ -385,6 +385,12 @@ func overageReported(replica string) string {
 	return "kgents_overage_last_success_timestamp_seconds" + replica
 }
 
+func stale(replica string) string { return "kgents_entitlement_stale" + replica }
+
+func shared(replica string) string { return "kgents_customer_rate_shared" + replica }
+
+func rateErrors(replica string) string { return "kgents_customer_rate_errors_total" + replica }
+
 func usageAlerts(state, replica string) string { return "kgents_usage_alerts_" + state + replica }
 
 func usageDelivered(replica string) string {
@@ -435,6 +441,35 @@ var otherDrills = []drill{
 		silent: "14m30s", fires: "15m", over: "21m",
 		summary:  "What Stripe tells is not applied to customers for 10m 30s",
 		describe: "The oldest webhook that no sink has applied to its customer is 10m 30s old. Who has just paid does not get the plan, and who has not keeps it. Nothing is lost: it is applied later, in whatever order, and what is counted is billed all the same.",
+	},
+	{
+		name: "two replicas, one a minute after the other", alert: "EntitlementsStale", sev: "warning", labels: of("api"),
+		input: map[string]string{
+			stale(apiA): hold(0, 10) + hold(1, 20) + hold(0, 20), stale(apiB): hold(0, 12) + hold(1, 18) + hold(0, 20),
+		},
+		silent: "9m30s", fires: "10m", over: "15m30s",
+		summary:  "2 api replica(s) enforce limits by old numbers",
+		describe: "For 5 minutes 2 api replica(s) could not read the stream, or could not ask the meter what customers have used. They go on to grant by what they know: a customer can pass a hard limit by what has been used since, and that is on no invoice. What is used is counted all the same; nobody who has paid is refused.",
+	},
+	{
+		name: "Redis is away for one of two, whose errors come one a second", alert: "RatesNotShared", sev: "warning", labels: of("api"),
+		input: map[string]string{
+			shared(apiA): hold(1, 10) + hold(0, 20) + hold(1, 20), rateErrors(apiA): ramp(0, 0, 10, 30, 20, 0, 20),
+			shared(apiB): hold(1, 50), rateErrors(apiB): hold(0, 50),
+		},
+		silent: "9m30s", fires: "10m30s", over: "16m30s",
+		summary:  "Customers get up to 2 times their rate of requests",
+		describe: "For 5 minutes a replica of the api could not ask Redis whether customers are within their rates, and counts by itself. With 2 replicas a customer gets up to 2 times the requests a minute that its plan has. No event is lost, and what is used is counted and billed; API_RATE_LIMIT still protects each replica.",
+	},
+	{
+		name: "Redis answers now and then, and each time a customer has its whole burst again", alert: "RatesNotShared", sev: "warning", labels: of("api"),
+		input: map[string]string{
+			shared(apiA): hold(1, 10) + cycle(10, 0, 1) + hold(1, 20), rateErrors(apiA): ramp(0, 0, 10, 5, 20, 0, 20),
+			shared(apiB): hold(1, 10) + cycle(10, 1, 0) + hold(1, 20), rateErrors(apiB): ramp(0, 0, 10, 5, 20, 0, 20),
+		},
+		silent: "9m30s", fires: "10m30s", over: "16m30s",
+		summary:  "Customers get up to 2 times their rate of requests",
+		describe: "For 5 minutes a replica of the api could not ask Redis whether customers are within their rates, and counts by itself. With 2 replicas a customer gets up to 2 times the requests a minute that its plan has. No event is lost, and what is used is counted and billed; API_RATE_LIMIT still protects each replica.",
 	},
 	{
 		name: "two of three", alert: "PlansRefused", sev: "warning", labels: of("process"),
@@ -520,6 +555,36 @@ var otherMisses = []miss{
 	{
 		name: "a long look back that ends", alert: "SubscriptionsNotApplied", until: "30m",
 		input: map[string]string{unapplied(sinkA): hold(0, 10) + hold(2000, 8) + hold(0, 43)},
+	},
+	{
+		name: "the meter is started again, and a new replica reads what there is, in four minutes", alert: "EntitlementsStale", until: "20m",
+		input: map[string]string{stale(apiA): hold(0, 10) + hold(1, 8) + hold(0, 23), stale(apiB): "_ _ _ _ _ _ _ _ _ _ " + hold(1, 8) + hold(0, 23)},
+	},
+	{
+		name: "every fourth look the meter has just failed", alert: "EntitlementsStale", until: "20m",
+		input: map[string]string{stale(apiA): cycle(10, 0, 0, 0, 1), stale(apiB): hold(0, 40)},
+	},
+	{
+		name: "three minutes", alert: "RatesNotShared", until: "20m",
+		input: map[string]string{
+			shared(apiA): hold(1, 10) + hold(0, 6) + hold(1, 25), rateErrors(apiA): ramp(0, 0, 10, 30, 6, 0, 25),
+			shared(apiB): hold(1, 10) + hold(0, 6) + hold(1, 25), rateErrors(apiB): ramp(0, 0, 10, 30, 6, 0, 25),
+		},
+	},
+	{
+		name: "no Redis is configured", alert: "RatesNotShared", until: "20m",
+		input: map[string]string{shared(apiA): hold(0, 41), rateErrors(apiA): hold(0, 41), shared(apiB): hold(0, 41), rateErrors(apiB): hold(0, 41)},
+	},
+	{
+		name: "one replica, which is exact by itself", alert: "RatesNotShared", until: "20m",
+		input: map[string]string{shared(apiA): hold(1, 5) + hold(0, 36), rateErrors(apiA): ramp(0, 0, 5, 30, 36)},
+	},
+	{
+		name: "Redis is long back, and nobody has asked since", alert: "RatesNotShared", until: "30m",
+		input: map[string]string{
+			shared(apiA): hold(1, 5) + hold(0, 56), rateErrors(apiA): ramp(0, 0, 5, 30, 1, 0, 55),
+			shared(apiB): hold(1, 61), rateErrors(apiB): hold(0, 61),
+		},
 	},
 	{
 		name: "an edit that is mended in four minutes", alert: "PlansRefused", until: "20m",

@@ -123,7 +123,7 @@ var client = &http.Client{Timeout: 12 * time.Second}
 func (l *load) event(kind, id string) (int, error) {
 	padding := bytes.Repeat([]byte("x"), int(l.padding.Load()))
 	return l.post("/api/v1/events", fmt.Appendf(nil,
-		`[{"specversion":"1.0","id":%q,"source":"drill","type":%q,"subject":"c","data":{"tokens":1,"model":"m","padding":"%s"}}]`, id, kind, padding),
+		`[{"specversion":"1.0","id":%q,"source":"drill","type":%q,"subject":"`+subject+`","data":{"tokens":1,"model":"m","padding":"%s"}}]`, id, kind, padding),
 		"Authorization", "Bearer "+world.APIKey)
 }
 

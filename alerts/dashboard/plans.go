@@ -19,6 +19,12 @@ func plans() row {
 		graph(12, "Stripe's events by outcome", "What became of webhooks at the customers: most are of no subscription.",
 			"short", q("sum by (outcome) (rate(kgents_billing_events_total{@}[$__rate_interval]))", "{{outcome}}"),
 			q("sum(rate(kgents_billing_apply_errors_total{@}[$__rate_interval]))", "errors")),
+		figure(12, "Limits go by", "Whether every api reads the stream and can ask the meter. Where one can't, it grants by what it knows, and a customer can pass a hard limit.",
+			"none", q("max(kgents_entitlement_stale{@})", "stale")).
+			words(map[string]Word{"0": {Text: "what was used", Color: green, Index: 0}, "1": {Text: "old numbers", Color: red, Index: 1}}).steps(green, from(1, red)).absent("unknown").alerts("EntitlementsStale"),
+		figure(12, "Rates are shared", "Whether all api replicas count customers' requests together, in Redis. Where one counts by itself, a customer gets more than its plan's rate, up to as many times as there are replicas. One that has had no request since Redis came back says so still.",
+			"none", q("min(kgents_customer_rate_shared{@})", "shared")).
+			words(map[string]Word{"0": {Text: "each by itself", Color: orange, Index: 0}, "1": {Text: "shared", Color: green, Index: 1}}).steps(orange, from(1, green)).absent("unknown").alerts("RatesNotShared"),
 		figure(6, "Overage that is stuck", "Reports of overage that may be at Stripe or not, and that only a person can settle.",
 			"none", q("max(max_over_time(kgents_overage_stuck{@}[15m]))", "stuck")).steps(green, from(1, red)).absent("no key of Stripe").alerts("OverageStuck"),
 		figure(6, "Overage last reported", "How long ago a run reported all overage to Stripe. There is one every five minutes, of one sink.",

@@ -185,7 +185,7 @@ func TestAlertmanagerSilences(t *testing.T) {
 	other.Labels["namespace"] = "elsewhere"
 	am.Send(
 		alertAt("ConsumerLagGrowing", "warning"), alertAt("PipelineStalled", "critical"), alertAt("HighWebhookLatency", "warning"),
-		alertAt("SpoolInUse", "warning"), alertAt("APIErrorBudgetBurn", "critical"),
+		alertAt("SpoolInUse", "warning"), alertAt("EntitlementsStale", "warning"), alertAt("RatesNotShared", "warning"), alertAt("APIErrorBudgetBurn", "critical"),
 		alertAt("StreamNearlyFull", "warning", "stream", "events"), alertAt("StreamNearlyFull", "warning", "stream", "dead"),
 		alertAt("EventsNotDurable", "critical"), alertAt("SpoolNearlyFull", "critical"), alertAt("ReconcileMissingEvents", "critical"), other,
 	)
@@ -193,8 +193,8 @@ func TestAlertmanagerSilences(t *testing.T) {
 		await(t, am, "pagerduty", name, false)
 	}
 	for alert, want := range map[string]bool{
-		"ConsumerLagGrowing": true, "HighWebhookLatency": true, "SpoolInUse": true, "APIErrorBudgetBurn": true,
-		"NATSCircuitOpen": false, "EventsNotDurable": false, "SpoolNearlyFull": false,
+		"ConsumerLagGrowing": true, "HighWebhookLatency": true, "SpoolInUse": true, "EntitlementsStale": true, "APIErrorBudgetBurn": true,
+		"NATSCircuitOpen": false, "EventsNotDurable": false, "SpoolNearlyFull": false, "RatesNotShared": false,
 	} {
 		if got, err := am.Silenced(map[string]string{"alertname": alert}); err != nil || got != want {
 			t.Errorf("%s is silenced: %v (%v), want %v", alert, got, err, want)

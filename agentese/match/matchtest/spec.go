@@ -79,8 +79,8 @@ time.future: manifest of=disk|stream|spool|backlog|limits customer=@world.custom
 // alerts, metrics and sections are the product's own.
 const (
 	alerts = `APIErrorBudgetBurn BackupMissing CertificateExpiring ConsumerLagGrowing DeadLettersGrowing DeadLettersWaiting
-EventsNotDurable HighWebhookLatency IdempotencyErrors NATSCircuitOpen NATSQuorumLost NATSReplicaMissing NATSUnreachable
-OpenMeterFlushErrors OverageNotReported OverageStuck PipelineStalled PlansRefused ReconcileMissingEvents ReconcileStale
+EntitlementsStale EventsNotDurable HighWebhookLatency IdempotencyErrors NATSCircuitOpen NATSQuorumLost NATSReplicaMissing NATSUnreachable
+OpenMeterFlushErrors OverageNotReported OverageStuck PipelineStalled PlansRefused RatesNotShared ReconcileMissingEvents ReconcileStale
 RedisEvictions RedisFallback SpoolDamaged SpoolInUse SpoolNearlyFull StreamNearlyFull StripeSignatureFailures
 StripeWebhooksUnreadable SubscriptionsNotApplied TargetDown UncountedEvents UsageAlertsDead UsageAlertsNotDelivered Watchdog`
 	metrics = `kgents_api_rate_limited_total kgents_api_request_latency_seconds kgents_api_requests_total kgents_backlog_messages
