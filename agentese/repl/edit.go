@@ -344,6 +344,9 @@ func (s *Shell) Interactive(ctx context.Context) error {
 				e.tell([]note{{tree.Warn, "here is nothing any more: " + err.Error()}})
 			}
 		}
+		if background.Err() == nil {
+			s.search.Warm()
+		}
 	})
 	ended := make(chan struct{})
 	defer close(ended)

@@ -72,13 +72,15 @@ type matcher interface {
 // finder finds paths by words; it is search.Index. Find asks nobody, Ask the Reranker.
 type finder interface {
 	Update(s *tree.Snapshot)
+	Warm()
 	Learn(question, expr string)
 	Recall(uses []search.Use)
 	Find(ctx context.Context, q search.Query) []search.Suggestion
 	Ask(ctx context.Context, q search.Query, r search.Reranker, budget *tree.Budget) (found []search.Suggestion, picked bool, err error)
 }
 
-// Shell runs lines. Its methods are for one goroutine at a time.
+// Shell runs lines. Its methods are for one goroutine at a time. Close it, or what it has
+// begun in the background goes on.
 type Shell struct {
 	o       Options
 	tree    *tree.Tree
@@ -98,6 +100,10 @@ type Shell struct {
 	forgot error  // why what was picked in earlier sessions is not known
 
 	unheard map[string]bool // why a model had no say, as far as it was told
+
+	life  context.Context // of what runs in the background; ended by Close
+	end   context.CancelFunc
+	tasks sync.WaitGroup
 
 	mu       sync.Mutex // of what follows, which other goroutines read
 	place    []string
@@ -139,7 +145,16 @@ func New(o Options) (*Shell, error) {
 	}
 	s.search = index
 	s.forgot = s.recall()
+	s.life, s.end = context.WithCancel(context.Background())
 	return s, nil
+}
+
+// Close calls off what runs in the background, which only looks, and waits until it has
+// ended. No line is run any more.
+func (s *Shell) Close() {
+	s.end()
+	s.names.Close()
+	s.tasks.Wait()
 }
 
 func (s *Shell) audit(e tree.AuditEntry) error {
@@ -174,10 +189,18 @@ func (s *Shell) setObserver(_ context.Context, o tree.Observer) error {
 // Observer is who looks.
 func (s *Shell) Observer() tree.Observer { return s.session.Observer }
 
-// refresh finds the live names that are there now. It runs in the background.
+// refresh finds the live names that are there now, and returns when they are or ctx ends.
 func (s *Shell) refresh(ctx context.Context) {
 	s.names.Refresh(ctx)
 	s.know()
+}
+
+// refreshSoon is refresh beside what is done next. A script asks for names when it needs
+// them.
+func (s *Shell) refreshSoon() {
+	if !s.strict {
+		s.tasks.Go(func() { s.refresh(s.life) })
+	}
 }
 
 func (s *Shell) know() {
@@ -335,7 +358,7 @@ func (s *Shell) run(ctx context.Context, e agentese.Expression) outcome {
 		out.err = err
 		if v.Changed { // what was done until then, and why no more
 			out.value = &v
-			go s.refresh(context.WithoutCancel(ctx))
+			s.refreshSoon()
 		} else if ctx.Err() != nil && !s.changes(e) {
 			out.err = context.Canceled
 		}
@@ -343,7 +366,7 @@ func (s *Shell) run(ctx context.Context, e agentese.Expression) outcome {
 	}
 	out.value = &v
 	if v.Changed {
-		go s.refresh(context.WithoutCancel(ctx)) // what was made or has gone
+		s.refreshSoon() // what was made or has gone
 	}
 	return out
 }

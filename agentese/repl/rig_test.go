@@ -114,6 +114,7 @@ type canned struct {
 }
 
 func (c *canned) Update(*tree.Snapshot) {}
+func (c *canned) Warm()                 {}
 func (c *canned) Correct(input string, _ []string, _ tree.Observer) match.Correction {
 	return c.corrections[input]
 }
@@ -157,6 +158,7 @@ func newRig(t testing.TB, change func(*Options)) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(s.Close)
 	s.match, s.search = &r.canned, &r.canned
 	r.Shell = s
 	return r

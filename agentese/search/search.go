@@ -73,7 +73,8 @@ func NewWith(t *tree.Tree, known []Wording) *Index {
 	return &Index{tree: t, built: sync.OnceValue(func() *built { return build(t, known) })}
 }
 
-// Warm builds the index if it isn't yet. A shell calls it in the background.
+// Warm builds the index if it isn't yet, in less than a second. A shell in which a person
+// types calls it in the background, so that the first question doesn't wait.
 func (x *Index) Warm() { x.ready() }
 
 // ready is the index with the live names that are known.
@@ -87,14 +88,12 @@ func (x *Index) ready() (*built, *names) {
 	return b, n
 }
 
-// Update takes the live names that are known now, and has the index built in the
-// background if it isn't yet: whoever has names will have questions.
+// Update takes the live names that are known now. It doesn't build the index.
 func (x *Index) Update(s *tree.Snapshot) {
 	if x.live.Swap(s) == s && x.names.Load() != nil {
 		return
 	}
 	x.names.Store(newNames(x.tree, s, nil))
-	go x.built() // ends by itself, in less than a second
 }
 
 // Find gives q.Limit suggestions at most, the best first; none if nothing fits.

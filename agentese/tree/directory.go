@@ -38,11 +38,16 @@ const (
 // It asks as the observer default, so that what is kept never depends on who looks:
 // there is nothing in it that any observer may not see. A holon is asked once at a
 // time: who comes while an answer is on its way waits for it rather than take older
-// names, and no longer than their own context, which gives what was known before.
+// names, and no longer than their own context, which gives what was known before. Close
+// it, or what is asked outlives it.
 type Directory struct {
 	tree    *Tree
 	session *Session
 	gate    chan struct{}
+
+	life context.Context // of all that is asked; ended by Close
+	end  context.CancelFunc
+	asks sync.WaitGroup
 
 	mu    sync.Mutex
 	lists map[string]*list
@@ -59,10 +64,21 @@ type list struct {
 
 // NewDirectory is an empty one. It takes the session's clock and nothing that changes.
 func NewDirectory(t *Tree, s *Session) *Directory {
-	return &Directory{
+	d := &Directory{
 		tree: t, session: &Session{Observer: Default, Clock: s.Clock}, gate: make(chan struct{}, asksAtOnce),
 		lists: map[string]*list{}, now: &Snapshot{Names: map[string][]Entry{}},
 	}
+	d.life, d.end = context.WithCancel(context.Background())
+	return d
+}
+
+// Close calls off what is being asked and waits until it has ended. What is known stays;
+// nothing is asked any more.
+func (d *Directory) Close() {
+	d.mu.Lock()
+	d.end() // under the lock: no ask begins behind it
+	d.mu.Unlock()
+	d.asks.Wait()
 }
 
 // Snapshot is what is known. It never waits.
@@ -103,10 +119,10 @@ func (d *Directory) list(ctx context.Context, p Place, at string, live map[strin
 		l = &list{below: len(live) > 0}
 		d.lists[at] = l
 	}
-	if l.under == nil && (l.asked.IsZero() || time.Since(l.asked) >= freshFor) {
+	if l.under == nil && d.life.Err() == nil && (l.asked.IsZero() || time.Since(l.asked) >= freshFor) {
 		l.under, l.asked = make(chan struct{}), time.Now()
 		// Not with ctx: who has asked first may leave, and others still wait.
-		go d.ask(context.WithoutCancel(ctx), l, p, at, live)
+		d.asks.Go(func() { d.ask(l, p, at, live) })
 	}
 	under := l.under
 	d.mu.Unlock()
@@ -121,10 +137,10 @@ func (d *Directory) list(ctx context.Context, p Place, at string, live map[strin
 	return l.names
 }
 
-// ask gets one holon's names. It ends with listTimeout, if its node keeps to that.
-func (d *Directory) ask(ctx context.Context, l *list, p Place, at string, live map[string]string) {
+// ask gets one holon's names. It ends with listTimeout or Close, if its node keeps to that.
+func (d *Directory) ask(l *list, p Place, at string, live map[string]string) {
 	d.gate <- struct{}{}
-	ctx, cancel := context.WithTimeout(ctx, listTimeout)
+	ctx, cancel := context.WithTimeout(d.life, listTimeout)
 	found, err := p.Node.Live.List(ctx, &Call{Path: at, Names: live, Observer: Default, Session: d.session, Tree: d.tree})
 	cancel()
 	<-d.gate

@@ -211,3 +211,28 @@ func TestDirectoryIsBoundedInSize(t *testing.T) {
 		}
 	})
 }
+
+// Close calls off what is being asked, waits for it, and nothing is asked behind it.
+func TestDirectoryCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked, ended := 0, false
+		d := NewDirectory(lister(t, func(ctx context.Context, _ *Call) ([]Entry, error) {
+			asked++
+			<-ctx.Done()
+			ended = true
+			return []Entry{{Name: "late"}}, ctx.Err()
+		}), admin())
+		go d.Refresh(t.Context())
+		synctest.Wait()
+		began := time.Now()
+		d.Close()
+		if !ended || time.Since(began) > 0 {
+			t.Errorf("ended: %t, after %v", ended, time.Since(began))
+		}
+		time.Sleep(freshFor)
+		d.Refresh(t.Context())
+		if names := d.Snapshot().Names; asked != 1 || len(names) > 0 {
+			t.Errorf("asked %d times; known: %v", asked, names)
+		}
+	})
+}

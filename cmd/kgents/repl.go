@@ -131,6 +131,7 @@ func (f *replCommand) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	defer s.Close()
 	out, isFile := o.Out.(*os.File)
 	atTerminal := isFile && !o.JSON && term.IsTerminal(out) && term.IsTerminal(os.Stdin)
 	ctx := cmd.Context()
@@ -203,8 +204,11 @@ func (f *replCommand) options(cmd *cobra.Command) (o repl.Options, done func(), 
 		}
 		*u.to = strings.TrimRight(value, "/")
 	}
-	var opened func() (*cluster.Client, error)
-	opened, done = f.cluster()
+	opened, closeCluster := f.cluster()
+	done = func() {
+		closeCluster()
+		http.CloseIdleConnections()
+	}
 	sources.Cluster = opened
 	return repl.Options{
 		Sources: sources, In: os.Stdin, Out: cmd.OutOrStdout(), Err: cmd.ErrOrStderr(),
