@@ -107,7 +107,13 @@ type kind struct {
 var (
 	kindPods     = &kind{what: "pod", plural: "pods", page: 250}
 	kindServices = &kind{what: "Service", plural: "services", page: 250}
+	kindBudgets  = &kind{what: "PodDisruptionBudget", group: "policy/v1", plural: "poddisruptionbudgets", page: 250}
 )
+
+// Budgets are the disruption budgets of the namespace.
+func (c *Client) Budgets(ctx context.Context) ([]policyv1.PodDisruptionBudget, error) {
+	return list[policyv1.PodDisruptionBudget](ctx, c, kindBudgets, nil)
+}
 
 // NamespaceLabels are the labels of the client's namespace.
 func (c *Client) NamespaceLabels(ctx context.Context) (map[string]string, error) {
@@ -148,7 +154,7 @@ func (c *Client) Look(ctx context.Context) *Objects {
 	r.workloads(o)
 	read(r, &o.CronJobs, &kind{what: "CronJob", group: "batch/v1", plural: "cronjobs", page: 250}, nil)
 	read(r, &o.Jobs, &kind{what: "Job", group: "batch/v1", plural: "jobs", page: 250}, nil)
-	read(r, &o.Budgets, &kind{what: "PodDisruptionBudget", group: "policy/v1", plural: "poddisruptionbudgets", page: 250}, nil)
+	read(r, &o.Budgets, kindBudgets, nil)
 	read(r, &o.NetworkPolicies, &kind{what: "NetworkPolicy", group: "networking.k8s.io/v1", plural: "networkpolicies", page: 250}, nil)
 	read(r, &o.Ingresses, &kind{what: "Ingress", group: "networking.k8s.io/v1", plural: "ingresses", page: 250}, nil)
 	read(r, &o.Services, kindServices, nil)

@@ -18,7 +18,14 @@ type Workload struct {
 	Ready    int  // replicas that pass their readiness probe
 	Updated  int  // replicas of the newest revision
 	Observed bool // the numbers belong to the newest definition
+
+	Pods      int    // replicas that there are, those of older revisions among them
+	Restarted string // what RestartedAt says; empty: it was never restarted so
 }
+
+// RestartedAt is the annotation of a pod template by which its pods are replaced without
+// any other change, as 'kubectl rollout restart' does it: a time in RFC 3339.
+const RestartedAt = "kubectl.kubernetes.io/restartedAt"
 
 // Settled says that all wanted replicas are ready and of the newest revision.
 func (w Workload) Settled() bool {
@@ -38,9 +45,15 @@ func (c *Client) Deployment(ctx context.Context, name string) (Workload, error) 
 func (c *Client) workload(ctx context.Context, plural, kind, name string) (Workload, error) {
 	var object struct {
 		Metadata struct{ Generation int64 }
-		Spec     struct{ Replicas *int }
-		Status   struct {
+		Spec     struct {
+			Replicas *int
+			Template struct {
+				Metadata struct{ Annotations map[string]string }
+			}
+		}
+		Status struct {
 			ObservedGeneration int64
+			Replicas           int
 			ReadyReplicas      int
 			UpdatedReplicas    int
 		}
@@ -56,6 +69,7 @@ func (c *Client) workload(ctx context.Context, plural, kind, name string) (Workl
 	return Workload{
 		Wanted: wanted, Ready: object.Status.ReadyReplicas, Updated: object.Status.UpdatedReplicas,
 		Observed: object.Status.ObservedGeneration >= object.Metadata.Generation,
+		Pods:     object.Status.Replicas, Restarted: object.Spec.Template.Metadata.Annotations[RestartedAt],
 	}, nil
 }
 

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -21,8 +22,9 @@ type Change struct {
 
 	// Holds says whether the change had its effect; nil: it has when Do returns.
 	// It is asked every second until it holds or time is up: that of [rollback], else
-	// some seconds, after which the change stands and its Value says that it was not seen.
-	Holds func(ctx context.Context) error
+	// Within, after which the change stands and its Value says that it was not seen.
+	Holds  func(ctx context.Context) error
+	Within time.Duration // 0: some seconds
 
 	// Undo takes it back; nil if that can't be, with Final saying why.
 	Undo  func(ctx context.Context) error
@@ -124,7 +126,7 @@ func change(ctx context.Context, a *Affordance, c *Call) (Value, error) {
 			v.Note("The change is done, but its audit line could not be written: " + err.Error())
 		}
 		if plan.Holds != nil && rollback == 0 {
-			seen := hold(ctx, plan.Holds, lookAfter)
+			seen := hold(ctx, plan.Holds, cmp.Or(plan.Within, lookAfter))
 			held := seen == nil
 			if v.Held = &held; !held {
 				v.Note("It is done, but its effect was not seen: " + seen.Error())

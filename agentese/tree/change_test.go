@@ -198,6 +198,7 @@ func TestRollback(t *testing.T) {
 		holds   int // after so many seconds; -1 never; -2 the change has no check
 		undo    error
 		cancel  time.Duration // the shell is interrupted then
+		within  time.Duration // that the change says
 
 		err    string
 		audit  string
@@ -205,6 +206,10 @@ func TestRollback(t *testing.T) {
 		took   time.Duration
 	}{
 		{what: "done, and looked at in vain", holds: -1, took: lookAfter, audit: "begun, done"},
+		{what: "done, and looked at in vain for as long as it says", within: time.Minute, holds: -1, took: time.Minute, audit: "begun, done"},
+		{what: "done, and holds in the time that it says", within: time.Minute, holds: 20, took: 20 * time.Second, audit: "begun, done"},
+		{what: "undone in the time of the clause, whatever it says", within: time.Hour, clauses: "[rollback=5s]", holds: -1, undone: true, took: 5 * time.Second,
+			err: "failed: it was undone: it did not hold within 5s: not yet", audit: "begun, undone(it did not hold within 5s: not yet)"},
 		{what: "done, with nothing to look at", holds: -2, audit: "begun, done"},
 		{what: "done, without a check", clauses: "[rollback]", holds: -2, audit: "begun, done"},
 		{what: "holds at once", clauses: "[rollback]", audit: "begun, done"},
@@ -240,8 +245,8 @@ func TestRollback(t *testing.T) {
 			undone := false
 			begun := time.Now()
 			p.change = &Change{
-				Does: []string{"it"},
-				Do:   func(context.Context) (Value, error) { return Value{Title: "did"}, test.do },
+				Does: []string{"it"}, Within: test.within,
+				Do: func(context.Context) (Value, error) { return Value{Title: "did"}, test.do },
 				Undo: func(ctx context.Context) error {
 					undone = true
 					if ctx.Err() != nil {

@@ -16,7 +16,7 @@ func deployments(from *living.Sources) *tree.Node {
 	return &tree.Node{
 		Name: "deployments", Line: "the workloads of the deployment, by name", Operator: true,
 		Doc: `The Deployments and StatefulSets of the namespace by their names: kgents-api receives and admits events, kgents-sink delivers them to the meter, nats and redis keep them and their identities. ` +
-			`Each shows its replicas, its pods and what scales it; a Deployment can be scaled from here, a StatefulSet can't, because its pods keep data. ` +
+			`Each shows its replicas, its pods and what scales it; a Deployment can be scaled from here, a StatefulSet can't, because its pods keep data; both can be restarted. ` +
 			`The list is that of world.kubernetes, read from the API server as it is now.`,
 		Synonyms: []string{"workloads", "services", "statefulsets", "replica sets", "apps", "components", "rollouts", "kubectl get deployments"},
 		Affords: []tree.Affordance{{
@@ -48,9 +48,10 @@ func oneWorkload(from *living.Sources) *tree.Node {
 	return &tree.Node{
 		Name: "workload", Line: "one workload: its replicas, its pods, what scales it", Operator: true,
 		Doc: `One Deployment or StatefulSet: how many replicas are ready and of the newest revision of those that are wanted, its pods with why one is not ready, its images, and the autoscaler that manages it, if one does. ` +
-			`refine scales a Deployment; it holds when all replicas are ready, and is undone by the number before. A StatefulSet is refused: NATS' servers vote on streams and keep their parts of them, Redis keeps identities, the meter its database. ` +
-			`An autoscaler changes the number again when it sees fit: change its bounds in the overlay to make it last.`,
-		Synonyms: []string{"deployment", "statefulset", "replicas", "scale", "scaling", "scale up", "scale down", "more instances", "rollout", "service", "component", "capacity"},
+			`refine scales a Deployment; it holds when all replicas are ready, and is undone by the number before. A StatefulSet is not scaled: NATS' servers vote on streams and keep their parts of them, Redis keeps identities, the meter its database. ` +
+			`An autoscaler changes the number again when it sees fit: change its bounds in the overlay to make it last. ` +
+			`[do=restart] replaces its pods as kubectl rollout restart does, a StatefulSet's as well, by its own strategy, which the preview tells with the disruption budget; [wait] waits until all are new and ready. Scaling needs the right to patch deployments/scale, a restart to patch deployments or statefulsets.`,
+		Synonyms: []string{"deployment", "statefulset", "replicas", "scale", "scaling", "scale up", "scale down", "more instances", "rollout", "service", "component", "capacity", "restart", "rollout restart", "bounce"},
 		Affords: []tree.Affordance{
 			{
 				Aspect: agentese.Manifest, Line: "its replicas, pods, images and autoscaler",
@@ -62,17 +63,30 @@ func oneWorkload(from *living.Sources) *tree.Node {
 				See:      func(ctx context.Context, c *tree.Call) (tree.Value, error) { return seeWorkload(ctx, from, c) },
 			},
 			{
-				Aspect: agentese.Refine, Needs: tree.Architect, Line: "scale it",
+				Aspect: agentese.Refine, Needs: tree.Architect, Line: "scale it, or restart its pods one after the other",
 				Asks: []string{
 					"scale the api to 5", "add more replicas", "scale up the sink", "scale down", "we need more capacity", "run more instances", "more api pods", "set replicas to three",
 					"stop the sink", "scale to zero", "the api is overloaded, add pods", "double the workers",
+					"restart the api pods", "restart the sink", "rolling restart of the api", "bounce the api", "kubectl rollout restart", "turn the api off and on again", "restart nats", "restart redis",
+					"replace all pods of the sink", "recycle the pods", "give the api fresh pods", "kick the sink, it hangs", "reboot the workers", "restart kgents-api without downtime", "cycle the deployment",
 				},
-				Params: []tree.Param{{Key: "replicas", Line: "how many there are to be", Kind: tree.Number, Max: maxReplicas, Required: true}},
+				Params: []tree.Param{
+					{Key: "do", Line: "what is to be done", Values: []string{"scale", "restart"}, Default: "scale"},
+					{Key: "replicas", Line: "how many there are to be, for scale", Kind: tree.Number, Max: maxReplicas},
+					{Key: "wait", Line: "how long its effect is waited for without [rollback]; some seconds if it is left out", Kind: tree.Duration, Longest: longestWait},
+				},
 				Examples: []tree.Example{
 					{Expr: "world.kubernetes.deployments.kgents-sink.refine[replicas=3][rollback=2m]", Line: "three sinks, and back if they aren't ready in two minutes"},
 					{Expr: "world.kubernetes.deployments.kgents-api.refine[replicas=5][dry_run]", Line: "what scaling would do"},
+					{Expr: "world.kubernetes.deployments.kgents-api.refine[do=restart][wait=5m]", Line: "new pods for the API, one after the other, and wait until all are ready"},
+					{Expr: "world.kubernetes.deployments.nats.refine[do=restart][dry_run]", Line: "what a restart of NATS would do"},
 				},
-				Change: func(ctx context.Context, c *tree.Call) (*tree.Change, error) { return scale(ctx, from, c) },
+				Change: func(ctx context.Context, c *tree.Call) (*tree.Change, error) {
+					if c.Args.Get("do") == "restart" {
+						return restart(ctx, from, c)
+					}
+					return scale(ctx, from, c)
+				},
 			},
 		},
 	}
@@ -116,6 +130,9 @@ func showWorkload(c *tree.Call, o *cluster.Objects, w workload) tree.Value {
 	if w.wanted == 0 {
 		v.Note("It is scaled to 0: nothing of it runs.")
 	}
+	if s := w.state(); s != tree.Well && w.wanted > 0 {
+		v.Then("world.kubernetes.deployments."+agentese.QuoteName(w.name)+".refine[do=restart][dry_run]", "what a restart would do")
+	}
 	if w.kind == "Deployment" {
 		v.Then(fmt.Sprintf("world.kubernetes.deployments.%s.refine[replicas=%d][dry_run]", agentese.QuoteName(w.name), w.wanted+1), "what one more would take")
 	}
@@ -136,6 +153,9 @@ func whyNot(w workload) string {
 }
 
 func scale(ctx context.Context, from *living.Sources, c *tree.Call) (*tree.Change, error) {
+	if !c.Args.Has("replicas") {
+		return nil, &agentese.Error{Kind: agentese.KindClause, What: "the clause replicas is missing", Why: "it says how many there are to be; [do=restart] restarts those that there are", Try: []string{c.Path + ".refine[replicas=2]"}}
+	}
 	client, o, w, err := findWorkload(ctx, from, c.Name("workload"))
 	if err != nil {
 		return nil, err
@@ -148,7 +168,8 @@ func scale(ctx context.Context, from *living.Sources, c *tree.Call) (*tree.Chang
 		return &tree.Change{Nothing: true, Does: []string{fmt.Sprintf("%s has %d replicas already.", w.name, to)}}, nil
 	}
 	change := &tree.Change{
-		Does: []string{fmt.Sprintf("scale Deployment %s in %s: %d → %d replicas", w.name, o.Name, w.wanted, to)}, Affects: max(1, int(to-w.wanted), int(w.wanted-to)),
+		Within: c.Args.Duration("wait"),
+		Does:   []string{fmt.Sprintf("scale Deployment %s in %s: %d → %d replicas", w.name, o.Name, w.wanted, to)}, Affects: max(1, int(to-w.wanted), int(w.wanted-to)),
 		Do: func(ctx context.Context) (tree.Value, error) {
 			// It may have been scaled while the question stood.
 			if now, err := client.Deployment(ctx, w.name); err != nil {

@@ -4,12 +4,14 @@
 // It keeps to the API's documents for what it knows: lists of pods, Deployments,
 // StatefulSets and HorizontalPodAutoscalers, one Deployment or StatefulSet, a merge
 // patch of a Deployment's scale (which raises its generation and, unless Stuck, brings
-// its pods), and the deletion of a pod, which its owner makes anew. Whatever else is
+// its pods), one of a workload's RestartedAt (which replaces its pods at once), the
+// deletion of a pod, which its owner makes anew, and disruption budgets. Whatever else is
 // asked for is answered with 404, as a kind that the server doesn't know. It promises
 // that each change is in Requests.
 package clustertest
 
 import (
+	"cmp"
 	"encoding/json"
 	"encoding/pem"
 	"fmt"
@@ -47,7 +49,19 @@ type Workload struct {
 	// Least and Most are the bounds of an autoscaler; 0 is none.
 	Least, Most int
 
-	generation, ready int
+	// Breaks keeps the first pod that a restart makes from becoming ready, so that the
+	// others stay as they are.
+	Breaks bool
+
+	// Strategy is how its pods are replaced: RollingUpdate, unless another is named.
+	Strategy string
+	Paused   bool
+
+	// Budget is how many a disruption budget lets be away; 0 is none.
+	Budget int
+
+	generation, pods, ready, updated int
+	restarted                        string
 }
 
 // Server is the API server. Its fields are set before it is asked.
@@ -68,9 +82,10 @@ type Server struct {
 }
 
 type pod struct {
-	name  string
-	of    *Workload
-	ready bool
+	name     string
+	of       *Workload
+	ready    bool
+	revision string // the workload's restarted when it was made
 }
 
 // New starts a server with workloads whose pods are all ready, unless they are stuck.
@@ -163,14 +178,60 @@ func (s *Server) fit(w *Workload) {
 	})
 	for ; have < w.Replicas; have++ {
 		s.made++
-		s.pods = append(s.pods, pod{fmt.Sprintf("%s-%d", w.Name, s.made), w, !w.Stuck})
+		s.pods = append(s.pods, pod{fmt.Sprintf("%s-%d", w.Name, s.made), w, !w.Stuck, w.restarted})
 	}
-	w.ready = 0
+	s.count(w)
+}
+
+func (s *Server) count(w *Workload) {
+	w.pods, w.ready, w.updated = 0, 0, 0
 	for _, p := range s.pods {
-		if p.of == w && p.ready {
+		if p.of != w {
+			continue
+		}
+		w.pods++
+		if p.ready {
 			w.ready++
 		}
+		if p.revision == w.restarted {
+			w.updated++
+		}
 	}
+}
+
+// restart replaces a workload's pods by such of its newest template.
+func (s *Server) restart(w http.ResponseWriter, r *http.Request, of *Workload, body []byte) {
+	var patch struct {
+		Spec struct {
+			Template struct {
+				Metadata struct{ Annotations map[string]*string }
+			}
+		}
+	}
+	at, ok := (*string)(nil), false
+	if json.Unmarshal(body, &patch) == nil {
+		at, ok = patch.Spec.Template.Metadata.Annotations[cluster.RestartedAt]
+	}
+	if r.Header.Get("Content-Type") != "application/merge-patch+json" || !ok {
+		status(w, http.StatusUnprocessableEntity, "this is no restart")
+		return
+	}
+	of.restarted = ""
+	if at != nil {
+		of.restarted = *at
+	}
+	of.generation++
+	s.pods = slices.DeleteFunc(s.pods, func(p pod) bool {
+		return p.of == of && p.revision != of.restarted && (!of.Breaks || !p.ready)
+	})
+	if of.Breaks && !slices.ContainsFunc(s.pods, func(p pod) bool { return p.of == of && p.revision == of.restarted }) {
+		s.made++
+		s.pods = append(s.pods, pod{fmt.Sprintf("%s-%d", of.Name, s.made), of, false, of.restarted})
+		s.count(of)
+	} else {
+		s.fit(of)
+	}
+	answer(w, object(of))
 }
 
 // ServeHTTP answers one request.
@@ -204,6 +265,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, object(s.named(parts[1])))
 	case ok && r.Method == http.MethodPatch && len(parts) == 3 && parts[0] == "deployments" && parts[2] == "scale" && s.named(parts[1]) != nil:
 		s.scale(w, r, s.named(parts[1]), body)
+	case ok && r.Method == http.MethodPatch && len(parts) == 2 && s.named(parts[1]) != nil:
+		s.restart(w, r, s.named(parts[1]), body)
+	case r.Method == http.MethodGet && r.URL.Path == "/apis/policy/v1/namespaces/"+Namespace+"/poddisruptionbudgets":
+		s.listBudgets(w)
 	case r.Method == http.MethodGet && r.URL.Path == "/api/v1/namespaces/"+Namespace:
 		answer(w, map[string]any{"metadata": map[string]any{"name": Namespace, "labels": maps.Clone(s.Labels)}})
 	case r.Method == http.MethodGet && r.URL.Path == "/api/v1/namespaces/"+Namespace+"/pods":
@@ -250,13 +315,22 @@ func labels(w *Workload) map[string]any {
 }
 
 func object(w *Workload) map[string]any {
+	annotations := map[string]any{}
+	if w.restarted != "" {
+		annotations[cluster.RestartedAt] = w.restarted
+	}
+	strategy := map[string]any{"type": cmp.Or(w.Strategy, "RollingUpdate")}
+	if w.Kind == "Deployment" && w.Strategy == "" {
+		strategy["rollingUpdate"] = map[string]any{"maxSurge": 1, "maxUnavailable": 0}
+	}
 	return map[string]any{
 		"metadata": map[string]any{"name": w.Name, "namespace": Namespace, "generation": w.generation, "labels": labels(w)},
 		"spec": map[string]any{
 			"replicas": w.Replicas, "selector": map[string]any{"matchLabels": map[string]any{"app.kubernetes.io/name": w.Name}},
-			"template": map[string]any{"spec": map[string]any{"containers": []any{map[string]any{"name": "main", "image": w.Image}}}},
+			"strategy": strategy, "updateStrategy": strategy, "paused": w.Paused,
+			"template": map[string]any{"metadata": map[string]any{"labels": labels(w), "annotations": annotations}, "spec": map[string]any{"containers": []any{map[string]any{"name": "main", "image": w.Image}}}},
 		},
-		"status": map[string]any{"observedGeneration": w.generation, "replicas": w.Replicas, "readyReplicas": w.ready, "updatedReplicas": w.Replicas},
+		"status": map[string]any{"observedGeneration": w.generation, "replicas": w.pods, "readyReplicas": w.ready, "updatedReplicas": w.updated},
 	}
 }
 
@@ -298,6 +372,20 @@ func (s *Server) listScalers(w http.ResponseWriter) {
 				"spec": map[string]any{
 					"scaleTargetRef": map[string]any{"apiVersion": "apps/v1", "kind": one.Kind, "name": one.Name}, "minReplicas": one.Least, "maxReplicas": one.Most,
 				},
+			})
+		}
+	}
+	answer(w, map[string]any{"items": items})
+}
+
+func (s *Server) listBudgets(w http.ResponseWriter) {
+	items := []any{}
+	for _, one := range s.workloads {
+		if one.Budget > 0 {
+			items = append(items, map[string]any{
+				"metadata": map[string]any{"name": one.Name},
+				"spec":     map[string]any{"maxUnavailable": one.Budget, "selector": map[string]any{"matchLabels": labels(one)}},
+				"status":   map[string]any{"disruptionsAllowed": max(0, one.Budget-one.Replicas+one.ready)},
 			})
 		}
 	}

@@ -1,5 +1,6 @@
 // Package operate has the only functions that change what runs in Kubernetes: how many
-// replicas a Deployment has, and that a pod is deleted and made anew by its owner.
+// replicas a Deployment has, that a workload's pods are replaced one after the other, and
+// that a pod is deleted and made anew by its owner.
 // Package cluster reads, and changes nothing.
 //
 // It promises one request that changes something for each call, that a name can't lead
@@ -8,7 +9,8 @@
 // Staging tells whether a namespace may be hurt on purpose.
 //
 // The user's own credentials are used: changing replicas needs the permission to patch
-// deployments/scale, deleting a pod to delete pods.
+// deployments/scale, replacing the pods of a workload to patch deployments or statefulsets,
+// deleting a pod to delete pods.
 package operate
 
 import (
@@ -72,6 +74,36 @@ func Scale(ctx context.Context, c *cluster.Client, deployment string, replicas i
 		return err
 	}
 	return send(ctx, c, "Deployment "+deployment+" in namespace "+c.Namespace, what, http.MethodPatch, path+"/scale", "application/merge-patch+json", body)
+}
+
+// Restart has a Deployment or a StatefulSet (kind) replace its pods by its own strategy, as
+// 'kubectl rollout restart' does: it sets cluster.RestartedAt of the pod template to at, a
+// time in RFC 3339. Empty takes it away. Set back to what it was, it ends a restart: the
+// template is that of the pods that were not replaced yet. Nil means that the template is
+// changed, not that a pod is. The error is as that of Scale.
+func Restart(ctx context.Context, c *cluster.Client, kind, name, at string) error {
+	plural, ok := map[string]string{"Deployment": "deployments", "StatefulSet": "statefulsets"}[kind]
+	if !ok {
+		return fmt.Errorf("a %s is not restarted from here", kind)
+	}
+	var stamp any // null takes it away
+	if at != "" {
+		if _, err := time.Parse(time.RFC3339, at); err != nil {
+			return fmt.Errorf("%q is no time in RFC 3339", at)
+		}
+		stamp = at
+	}
+	path, err := object(c, "/apis/apps/v1", plural, name)
+	if err != nil {
+		return err
+	}
+	type m map[string]any
+	body, err := json.Marshal(m{"spec": m{"template": m{"metadata": m{"annotations": m{cluster.RestartedAt: stamp}}}}})
+	if err != nil {
+		return err
+	}
+	of := kind + " " + name + " in namespace " + c.Namespace
+	return send(ctx, c, of, "restart "+of, http.MethodPatch, path, "application/merge-patch+json", body)
 }
 
 // DeletePod deletes a pod with the grace that it asks for, so that its owner makes a new

@@ -34,6 +34,54 @@ func TestScale(t *testing.T) {
 	}
 }
 
+// A restart changes the template's annotation alone, and set back to what it was it ends
+// where no pod was replaced.
+func TestRestart(t *testing.T) {
+	s := clustertest.New(t, deployment(), clustertest.Workload{Kind: "StatefulSet", Name: "nats", Replicas: 3, Image: "nats:2"})
+	c, before := s.Client(), s.Pods()
+	const at = "2026-11-28T22:00:00Z"
+	for _, err := range []error{
+		operate.Restart(t.Context(), c, "Deployment", "kgents-api", at), operate.Restart(t.Context(), c, "StatefulSet", "nats", at),
+	} {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	patch := func(at string) string {
+		return ` {"spec":{"template":{"metadata":{"annotations":{"kubectl.kubernetes.io/restartedAt":` + at + `}}}}}`
+	}
+	const apps = "PATCH /apis/apps/v1/namespaces/kgents-staging/"
+	want := []string{apps + "deployments/kgents-api" + patch(`"`+at+`"`), apps + "statefulsets/nats" + patch(`"`+at+`"`)}
+	if diff := cmp.Diff(want, s.Requests()); diff != "" {
+		t.Error(diff)
+	}
+	for _, p := range s.Pods() {
+		if slices.Contains(before, p) {
+			t.Errorf("%s was not replaced", p)
+		}
+	}
+	if w, err := c.StatefulSet(t.Context(), "nats"); err != nil || w.Restarted != at || !w.Settled() || w.Pods != 3 {
+		t.Errorf("%+v %v", w, err)
+	}
+	if err := operate.Restart(t.Context(), c, "Deployment", "kgents-api", ""); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Requests()[2]; got != apps+"deployments/kgents-api"+patch("null") {
+		t.Error(got)
+	}
+	if w, err := c.Deployment(t.Context(), "kgents-api"); err != nil || w.Restarted != "" {
+		t.Errorf("%+v %v", w, err)
+	}
+	for kind, at := range map[string]string{"DaemonSet": at, "Deployment": "yesterday"} {
+		if operate.Restart(t.Context(), c, kind, "kgents-api", at) == nil {
+			t.Errorf("a %s is restarted at %s", kind, at)
+		}
+	}
+	if len(s.Requests()) != 3 {
+		t.Error("it was asked")
+	}
+}
+
 func TestDeletePod(t *testing.T) {
 	s := clustertest.New(t, deployment())
 	c, before := s.Client(), s.Pods()
@@ -60,7 +108,7 @@ func TestRefused(t *testing.T) {
 		}
 	}
 	for _, name := range []string{"", "..", "../../nodes/n", "a/b", "A", "a?x=1", "a%2fb", strings.Repeat("a", 254), "-a", "a\n"} {
-		if operate.Scale(t.Context(), c, name, 1) == nil || operate.DeletePod(t.Context(), c, name) == nil {
+		if operate.Scale(t.Context(), c, name, 1) == nil || operate.DeletePod(t.Context(), c, name) == nil || operate.Restart(t.Context(), c, "Deployment", name, "") == nil {
 			t.Errorf("the name %q is taken", name)
 		}
 	}
