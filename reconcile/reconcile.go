@@ -14,7 +14,8 @@
 // neither the period, nor the day before it, nor the time since holds.
 //
 // When NATS or the meter goes away, a run ends with an error and can be run
-// again; requests to the meter are tried 4 times before that. An event that the
+// again; requests to the meter are tried 4 times before that, and the stream is
+// read on for as long as stream.Read does, which skips nothing. An event that the
 // meter refuses when it is sent again stays missing; so does one whose dead letter
 // somebody has dropped.
 //
@@ -181,7 +182,7 @@ func (r *run) window(ctx context.Context, from position, floor uint64, begin tim
 	if floor == 0 {
 		return w, next, nil
 	}
-	err = read(ctx, r.JetStream, r.Stream.Name, from, floor, func(seq uint64, at time.Time, msg jetstream.Msg) bool {
+	err = stream.Read(ctx, r.JetStream, r.Stream.Name, stream.Range{From: from.seq, Since: from.at, Last: floor}, func(seq uint64, at time.Time, msg jetstream.Msg) bool {
 		if !at.Before(r.Until) {
 			return false
 		}

@@ -12,65 +12,10 @@ import (
 	"github.com/kgents/kgents/stream"
 )
 
-const (
-	// readAhead is how many messages are on their way from NATS at once, of 1 MB
-	// at most.
-	readAhead = 16
-
-	// readPatience is how long NATS may take for the next message.
-	readPatience = 30 * time.Second
-)
-
 // position is where reading begins: a sequence, or a time while seq is 0.
 type position struct {
 	seq uint64
 	at  time.Time
-}
-
-// read hands on the messages of a stream up to the sequence last, in order, until
-// take returns false.
-func read(ctx context.Context, js jetstream.JetStream, name string, from position, last uint64,
-	take func(seq uint64, at time.Time, msg jetstream.Msg) bool) error {
-	c := jetstream.OrderedConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &from.at, InactiveThreshold: readPatience}
-	if from.seq > 0 {
-		c.DeliverPolicy, c.OptStartSeq, c.OptStartTime = jetstream.DeliverByStartSequencePolicy, from.seq, nil
-	}
-	consumer, err := js.OrderedConsumer(ctx, name, c)
-	if err != nil {
-		return fmt.Errorf("stream %s: %w", name, err)
-	}
-	info, err := consumer.Info(ctx)
-	if err != nil {
-		return fmt.Errorf("stream %s: %w", name, err)
-	}
-	if info.NumPending == 0 {
-		return nil
-	}
-	messages, err := consumer.Messages(jetstream.PullMaxMessages(readAhead))
-	if err != nil {
-		return fmt.Errorf("stream %s: %w", name, err)
-	}
-	defer messages.Stop()
-	for {
-		msg, err := next(ctx, messages)
-		if err != nil {
-			return fmt.Errorf("stream %s: %w", name, err)
-		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return fmt.Errorf("stream %s: %w", name, err)
-		}
-		seq := meta.Sequence.Stream
-		if seq > last || !take(seq, meta.Timestamp, msg) || seq == last || meta.NumPending == 0 {
-			return nil
-		}
-	}
-}
-
-func next(ctx context.Context, messages jetstream.MessagesContext) (jetstream.Msg, error) {
-	ctx, cancel := context.WithTimeout(ctx, readPatience)
-	defer cancel()
-	return messages.Next(jetstream.NextContext(ctx))
 }
 
 // extent is how far the stream goes at the begin of a run.
@@ -151,7 +96,7 @@ func (r *run) markDead(ctx context.Context, w *window) error {
 	if last == 0 {
 		return nil
 	}
-	return read(ctx, r.JetStream, r.Stream.DeadName(), position{at: w.begin}, last, func(_ uint64, _ time.Time, msg jetstream.Msg) bool {
+	return stream.Read(ctx, r.JetStream, r.Stream.DeadName(), stream.Range{Since: w.begin, Last: last}, func(_ uint64, _ time.Time, msg jetstream.Msg) bool {
 		letter, err := deadletter.Parse(msg.Headers(), msg.Data())
 		if err != nil {
 			return true
@@ -174,7 +119,7 @@ func (r *run) markInFlight(ctx context.Context, w *window) error {
 	if last <= r.floor {
 		return nil
 	}
-	return read(ctx, r.JetStream, r.Stream.Name, position{seq: r.floor + 1}, last, func(_ uint64, _ time.Time, msg jetstream.Msg) bool {
+	return stream.Read(ctx, r.JetStream, r.Stream.Name, stream.Range{From: r.floor + 1, Last: last}, func(_ uint64, _ time.Time, msg jetstream.Msg) bool {
 		for _, e := range open(msg.Headers(), msg.Data()) {
 			if i, ok := w.index[e.identity()]; ok && w.entries[i].open() {
 				w.entries[i].unchecked = true

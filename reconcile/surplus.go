@@ -9,6 +9,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/kgents/kgents"
+	"github.com/kgents/kgents/stream"
 )
 
 // settleSurplus counts what of the candidates the stream doesn't hold: neither
@@ -22,7 +23,7 @@ func (r *run) settleSurplus(ctx context.Context) error {
 		return fmt.Errorf("stream %s: %w", r.Stream.Name, err)
 	}
 	if last := s.CachedInfo().State.LastSeq; last > 0 {
-		err := read(ctx, r.JetStream, r.Stream.Name, position{at: r.Since.Add(-leadIn)}, last, func(_ uint64, _ time.Time, msg jetstream.Msg) bool {
+		err := stream.Read(ctx, r.JetStream, r.Stream.Name, stream.Range{Since: r.Since.Add(-leadIn), Last: last}, func(_ uint64, _ time.Time, msg jetstream.Msg) bool {
 			for _, e := range open(msg.Headers(), msg.Data()) {
 				delete(r.surplus, e.identity())
 			}

@@ -2,9 +2,7 @@ package trace
 
 import (
 	"bytes"
-	"cmp"
 	"context"
-	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"math"
@@ -22,9 +20,6 @@ const (
 	// window is how many messages are read in one go; goes are made from the newest to
 	// the oldest.
 	window = 2_000
-
-	// atOnce is how many messages are asked for at once, of 1 MB at most.
-	atOnce = 64
 
 	// before is how long before the meter got an event it is looked for in the stream.
 	before = 10 * time.Minute
@@ -114,17 +109,14 @@ func (t *Tracer) newest(ctx context.Context, q Question, p place) (l look, err e
 		}
 		oldest := l.from
 		part := look{from: l.from}
-		err := t.read(ctx, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: low}, func(seq uint64, at time.Time, msg jetstream.Msg) bool {
-			if seq > high {
-				return false
-			}
+		err := stream.Read(ctx, t.JetStream, t.Stream.Name, stream.Range{From: low, Last: high}, func(seq uint64, at time.Time, msg jetstream.Msg) bool {
 			if at.Before(oldest) {
 				oldest = at
 			}
 			if !at.Before(q.Since) {
 				part.take(q.ID, seq, at, msg)
 			}
-			return seq < high
+			return true
 		})
 		l.hits, l.messages, l.bytes = append(l.hits, part.hits...), l.messages+part.messages, l.bytes+part.bytes
 		if err != nil {
@@ -150,67 +142,12 @@ func (t *Tracer) newest(ctx context.Context, q Question, p place) (l look, err e
 func (t *Tracer) around(ctx context.Context, q Question, p place, at time.Time) (l look, err error) {
 	ctx, cancel := context.WithTimeout(ctx, streamPatience)
 	defer cancel()
-	start := at.Add(-before)
-	err = t.read(ctx, jetstream.ConsumerConfig{DeliverPolicy: jetstream.DeliverByStartTimePolicy, OptStartTime: &start}, func(seq uint64, stored time.Time, msg jetstream.Msg) bool {
+	err = stream.Read(ctx, t.JetStream, t.Stream.Name, stream.Range{Since: at.Add(-before), Last: p.last}, func(seq uint64, stored time.Time, msg jetstream.Msg) bool {
 		l.take(q.ID, seq, stored, msg)
-		return seq < p.last && l.messages < MaxMessages && l.bytes < MaxBytes && !stored.After(at) && len(l.hits) == 0
+		return l.messages < MaxMessages && l.bytes < MaxBytes && !stored.After(at) && len(l.hits) == 0
 	})
 	return l, err
 }
-
-// read hands on messages in order until take returns false or there is no more. It asks for
-// some at a time, so that a question leaves nothing on its way to nobody.
-func (t *Tracer) read(ctx context.Context, c jetstream.ConsumerConfig, take func(seq uint64, at time.Time, msg jetstream.Msg) bool) error {
-	c.Name, c.Description = "trace-"+rand.Text(), "Reads for a question about an event"
-	c.AckPolicy, c.MemoryStorage, c.Replicas, c.InactiveThreshold = jetstream.AckNonePolicy, true, 1, Patience
-	consumer, err := t.JetStream.CreateConsumer(ctx, t.Stream.Name, c)
-	if err != nil {
-		return err
-	}
-	defer func() { // else it is gone after InactiveThreshold
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
-		defer cancel()
-		_ = t.JetStream.DeleteConsumer(ctx, t.Stream.Name, c.Name)
-	}()
-	next := uint64(1) // of the consumer's own count: what is not acknowledged is not sent again
-	for pending := consumer.CachedInfo().NumPending; pending > 0; {
-		batch, err := consumer.Fetch(int(min(pending, atOnce)), jetstream.FetchContext(ctx))
-		if err != nil {
-			return err
-		}
-		got, on := 0, true
-		for msg := range batch.Messages() {
-			meta, err := msg.Metadata()
-			if err != nil {
-				return err
-			}
-			if meta.Sequence.Consumer != next {
-				return errGap
-			}
-			next++
-			if got++; on {
-				on = take(meta.Sequence.Stream, meta.Timestamp, msg)
-			}
-			pending = meta.NumPending
-		}
-		switch {
-		case !on:
-			return nil
-		case batch.Error() != nil:
-			return batch.Error()
-		case got == 0:
-			return cmp.Or(ctx.Err(), errSilent)
-		}
-	}
-	return nil
-}
-
-// errGap is the error when messages were sent and have not come, as when the connection was
-// made anew in between: what they had would be told as absent.
-var errGap = errors.New("some of the messages were lost on their way: ask again")
-
-// errSilent is the error when messages that there are don't come.
-var errSilent = errors.New("the messages don't come")
 
 // take looks at one message.
 func (l *look) take(id string, seq uint64, at time.Time, msg jetstream.Msg) {

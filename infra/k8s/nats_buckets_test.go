@@ -136,6 +136,19 @@ func (u natsUser) follow(ctx context.Context, name string, last uint64, filter .
 	}
 }
 
+// read reads a stream up to a message, which must come, and one that is not there.
+func (u natsUser) read(ctx context.Context, name string, last uint64) {
+	u.Helper()
+	var at uint64
+	u.must("read "+name, stream.Read(ctx, u, name, stream.Range{Last: last + 1, Patience: 10 * time.Second}, func(seq uint64, _ time.Time, _ jetstream.Msg) bool {
+		at = seq
+		return true
+	}))
+	if at != last {
+		u.Errorf("%s: read %s up to %d, want %d", u.name, name, at, last)
+	}
+}
+
 // A watch of more than the server sends without hearing from its reader needs the answers
 // to flow control.
 func TestNATSLongWatch(t *testing.T) {
@@ -211,6 +224,15 @@ func TestNATSBuckets(t *testing.T) {
 		api.bucket(ctx, names.TownsName(), "town")
 		api.bucket(ctx, names.HistoryName(), "api/pod")
 		sink.bucket(ctx, names.HistoryName(), "sink/pod")
+
+		// A question about an event to an api, and a sink's reconciliation.
+		letter, err := sink.Publish(ctx, names.DeadSubject("refused"), []byte("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		api.read(ctx, names.Name, ack.Sequence)
+		sink.read(ctx, names.Name, ack.Sequence)
+		sink.read(ctx, names.DeadName(), letter.Sequence)
 
 		// The tail of the stream of events, which every api has, and the sinks' consumer.
 		api.follow(ctx, names.Name, ack.Sequence)

@@ -91,6 +91,7 @@ func TestNATSRights(t *testing.T) {
 				"$JS.API.STREAM.DELETE.KV_kgent-events-billing", "$JS.API.STREAM.PURGE.KV_kgent-events-billing",
 				"$JS.API.STREAM.DELETE.KV_kgent-events-history", "$JS.API.STREAM.PURGE.KV_kgent-events-history",
 				"$KV.kgent-events-towns.town.t1", "$JS.API.STREAM.CREATE.KV_kgent-events-towns", "kgent-town.kgent-events.t1",
+				"$JS.API.CONSUMER.INFO.kgent-events-dead.mine", "$JS.API.CONSUMER.CREATE.kgent-events-dead.mine.kgent-dead.other",
 				"$JS.API.CONSUMER.CREATE.other.sink", "$JS.API.CONSUMER.MSG.NEXT.other.sink",
 				"$JS.ACK.other.sink.1.1.1.1.0", "$JS.ACK.kgent-events.other.1.1.1.1.0", "$SYS.REQ.SERVER.PING.JSZ",
 			},
