@@ -295,8 +295,11 @@ func (s *Shell) decide(ctx context.Context, line string) outcome {
 	}
 	r := read(line, s.Place())
 	out := s.exact(ctx, r)
+	if out.expr != "" {
+		return s.tried(ctx, line, out)
+	}
 	e, ok := errors.AsType[*agentese.Error](out.err)
-	if !ok || out.expr != "" { // done, or tried
+	if !ok {
 		return out
 	}
 	if s.strict || e.Kind == agentese.KindDenied || e.Kind == agentese.KindObserver || e.Kind == agentese.KindAnnotation || e.Kind == agentese.KindAway {

@@ -51,11 +51,26 @@ func (y *system) tree(t testing.TB) *tree.Tree {
 			return out, nil
 		},
 		Node: node("customer", "one customer", []tree.Affordance{see("world.customers.acme.manifest", "plan and status", func(_ context.Context, c *tree.Call) (tree.Value, error) {
+			if name := c.Name("customer"); !slices.Contains(y.customers, name) {
+				return tree.Value{}, &agentese.Error{Kind: agentese.KindNotFound, What: "there is no customer " + name}
+			}
 			return tree.Value{Title: "Customer " + c.Name("customer")}, nil
 		})}, node("usage", "what it has used", []tree.Affordance{see("world.customers.acme.usage.manifest", "usage", value("Usage"))})),
 	}
 	letters := node("deadletter", "dead letters", []tree.Affordance{
-		see("world.deadletter.manifest", "what waits", value("Dead letters")),
+		{
+			Aspect: agentese.Manifest, Line: "what waits", Examples: []tree.Example{{Expr: "world.deadletter.manifest", Line: "look"}},
+			Params: []tree.Param{{Key: "customer", Line: "only this one's", Of: "world.customers"}},
+			See: func(_ context.Context, c *tree.Call) (tree.Value, error) {
+				v := tree.Value{Title: "Dead letters", Table: &tree.Table{Columns: []tree.Column{{Name: "customer"}}}}
+				for _, name := range y.customers {
+					if !c.Args.Has("customer") || c.Args.Get("customer") == name {
+						v.Table.Rows = append(v.Table.Rows, []any{name})
+					}
+				}
+				return v, nil
+			},
+		},
 		{
 			Aspect: agentese.Refine, Line: "replay or drop them", Needs: tree.Architect,
 			Examples: []tree.Example{{Expr: "world.deadletter.refine[do=replay]", Line: "replay"}},

@@ -91,6 +91,12 @@ func readArgs(s agentese.Step, a *Affordance, now time.Time) (Args, error) {
 		}
 		v := c.Value
 		if c.Bare {
+			if !p.bare() {
+				return args, &agentese.Error{
+					Kind: agentese.KindClause, Pos: c.Pos, End: c.End,
+					What: fmt.Sprintf("[%s] needs a value: [%s=…]", p.Key, p.Key), Why: p.Line,
+				}
+			}
 			v = "true"
 		}
 		v, err := p.Check(v, now)
@@ -113,6 +119,11 @@ func readArgs(s agentese.Step, a *Affordance, now time.Time) (Args, error) {
 		}
 	}
 	return args, nil
+}
+
+// bare says whether [key] can be one: true is no name and no text that anybody means.
+func (p Param) bare() bool {
+	return len(p.Values) > 0 || p.Key == "rollback" || p.Kind != "" && p.Kind != Word && p.Kind != Text
 }
 
 // checkShared says what is wrong with a value of a clause that many aspects share.

@@ -16,7 +16,9 @@ func TestParams(t *testing.T) {
 		{"[word=a b]", "a b", ""},
 		{`[word=" a "]`, "a", ""},
 		{`[word=""]`, "", ""},
-		{"[word]", "true", ""},
+		{"[word=true]", "true", ""},
+		{"[word]", "", "[word=…]"}, // nobody means a name that is true
+		{"[text]", "", "[text=…]"},
 		{`[text=" a "]`, " a ", ""},
 		{"[number=2]", "2", ""},
 		{"[number=50]", "50", ""},
