@@ -80,7 +80,7 @@ func (w *view) seeIncident(ctx context.Context, c *tree.Call) (tree.Value, error
 		fired, exact, err := w.Fired(ctx, from, c.Now(), "")
 		living.Missing(&v, "Alerts", err)
 		if err == nil {
-			v.Note(fmt.Sprintf("Times of alerts are exact to %s.", span(exact)))
+			v.Note(fmt.Sprintf("Times of alerts are at most %s too late.", span(exact)))
 		}
 		for _, f := range fired {
 			state := tree.Warn
@@ -92,7 +92,7 @@ func (w *view) seeIncident(ctx context.Context, c *tree.Call) (tree.Value, error
 				still, worst = append(still, f.Alert), living.Worse(worst, state)
 				continue
 			}
-			lines = append(lines, line{at: f.Until.Add(exact), kind: kindAlert, what: f.Alert + " is resolved", who: "Prometheus", detail: "it fired for " + span(f.Until.Add(exact).Sub(f.From))})
+			lines = append(lines, line{at: f.Until, kind: kindAlert, what: f.Alert + " is resolved", who: "Prometheus", detail: "it fired for " + span(max(f.Until.Sub(f.From), exact))})
 		}
 	}
 	letters, waiting := w.lettersSince(ctx, c, &v, from)

@@ -3,6 +3,7 @@ package world
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,13 +41,7 @@ func (w *world) alert() *tree.Node {
 				},
 				Params:   []tree.Param{{Key: "since", Line: "from when on", Kind: tree.Time, Default: "24h"}},
 				Examples: []tree.Example{{Expr: "world.alerts.DeadLettersGrowing.witness[since=2d]", Line: "when it fired in two days"}},
-				See: func(ctx context.Context, c *tree.Call) (tree.Value, error) {
-					rules, err := rulesOf(c.Name("alert"))
-					if err != nil {
-						return tree.Value{}, err
-					}
-					return w.fired(ctx, c, c.Args.Time("since"), rules[0].Alert)
-				},
+				See:      w.seeAlertsPast,
 			},
 			{
 				Aspect: agentese.Refine, Line: "silence it for a time, with a comment", Needs: tree.Architect,
@@ -65,43 +60,76 @@ func (w *world) alert() *tree.Node {
 	}
 }
 
-// rulesOf are the rules that raise an alert.
-func rulesOf(name string) ([]alerts.Rule, error) {
+// rulesOf are this program's rules that raise an alert, and its name as they write it.
+// Without one it may be an alert of somebody else's rules.
+func rulesOf(name string) ([]alerts.Rule, string, error) {
 	file, err := alerts.Rules()
 	if err != nil {
-		return nil, err
+		return nil, name, err
 	}
 	var out []alerts.Rule
 	for r := range file.Alerts() {
 		if strings.EqualFold(r.Alert, name) {
 			out = append(out, r)
+			name = r.Alert
 		}
 	}
-	if len(out) == 0 {
-		return nil, &agentese.Error{Kind: agentese.KindNotFound, What: "there is no alert " + agentese.QuoteName(name), Why: "concept.alerts.manifest lists them", Try: []string{"concept.alerts.manifest"}}
-	}
-	return out, nil
+	return out, name, nil
 }
 
-func (w *world) seeAlert(ctx context.Context, c *tree.Call) (tree.Value, error) {
-	rules, err := rulesOf(c.Name("alert"))
+func noAlert(name string) error {
+	return &agentese.Error{
+		Kind: agentese.KindNotFound, What: "there is no alert " + agentese.QuoteName(name),
+		Why: "alerts/rules.yaml has none of that name, and none fires", Try: []string{"concept.alerts.manifest"},
+	}
+}
+
+// active are the alerts of a name that fire or are about to, and the name as Prometheus
+// writes it.
+func (w *world) active(ctx context.Context, name string) (out []living.Alert, as string, err error) {
+	all, err := w.Alerts(ctx)
+	if err != nil {
+		return nil, name, err
+	}
+	for _, a := range all {
+		if strings.EqualFold(a.Name, name) {
+			out, name = append(out, a), a.Name
+		}
+	}
+	return out, name, nil
+}
+
+// seeAlertsPast is when one alert fired.
+func (w *world) seeAlertsPast(ctx context.Context, c *tree.Call) (tree.Value, error) {
+	rules, name, err := rulesOf(c.Name("alert"))
 	if err != nil {
 		return tree.Value{}, err
 	}
-	name := rules[0].Alert
+	v, err := w.fired(ctx, c, c.Args.Time("since"), name)
+	if err == nil && len(rules) == 0 && len(v.Table.Rows) == 0 {
+		return tree.Value{}, noAlert(name)
+	}
+	return v, err
+}
+
+func (w *world) seeAlert(ctx context.Context, c *tree.Call) (tree.Value, error) {
+	rules, name, err := rulesOf(c.Name("alert"))
+	if err != nil {
+		return tree.Value{}, err
+	}
+	active, name, err := w.active(ctx, name)
+	if len(rules) == 0 && len(active) == 0 {
+		return tree.Value{}, noAlert(name)
+	}
 	v := tree.Value{Title: "Alert " + name, State: tree.Unknown}
 	for _, r := range rules {
 		v.Add("severity", r.Severity(), "").Add("when", strings.Join(strings.Fields(r.Expr), " "), "").Add("for", r.For, "")
 	}
 	v.Table = &tree.Table{Columns: []tree.Column{{Name: "state"}, {Name: "severity"}, {Name: "since"}, {Name: "silenced"}, {Name: "summary"}, {Name: "labels"}}}
-	active, err := w.Alerts(ctx)
 	if err == nil {
 		v.State = tree.Well
 		silenced := w.silenced(ctx, &v)
 		for _, a := range active {
-			if a.Name != name {
-				continue
-			}
 			quiet := any(nil)
 			if silenced != nil {
 				quiet = len(silenced[labelKey(a.Labels)]) > 0
@@ -127,7 +155,11 @@ func (w *world) seeAlert(ctx context.Context, c *tree.Call) (tree.Value, error) 
 		v.Note("Alertmanager is not configured (ALERTMANAGER_URL), so silences are unknown.")
 	}
 	path := agentese.JoinPath("alerts", name)
-	v.Then("concept."+path+".define", "what it means and what to do")
+	if len(rules) > 0 {
+		v.Then("concept."+path+".define", "what it means and what to do")
+	} else {
+		v.Note("It is of rules that this program doesn't know: what it means is with whoever wrote them.")
+	}
 	v.Then("world."+path+".witness", "when it fired")
 	return v, nil
 }
@@ -143,11 +175,10 @@ func labelText(labels map[string]string) string {
 }
 
 func (w *world) silence(ctx context.Context, c *tree.Call) (*tree.Change, error) {
-	rules, err := rulesOf(c.Name("alert"))
+	rules, name, err := rulesOf(c.Name("alert"))
 	if err != nil {
 		return nil, err
 	}
-	name := rules[0].Alert
 	if w.AlertmanagerURL == "" {
 		return nil, living.Absent("Alertmanager", "set ALERTMANAGER_URL to its address")
 	}
@@ -159,11 +190,15 @@ func (w *world) silence(ctx context.Context, c *tree.Call) (*tree.Change, error)
 	if err != nil {
 		return nil, err
 	}
-	active := 0
+	active, critical := 0, false
 	for _, a := range told {
 		if a.Labels["alertname"] == name {
 			active++
+			critical = critical || a.Labels["severity"] == "critical"
 		}
+	}
+	if len(rules) == 0 && active == 0 {
+		return nil, noAlert(name)
 	}
 	lasts := c.Args.Duration("silence")
 	until := c.Now().Add(lasts)
@@ -171,11 +206,8 @@ func (w *world) silence(ctx context.Context, c *tree.Call) (*tree.Change, error)
 		Affects: max(active, 1),
 		Does:    []string{fmt.Sprintf("silence %s until %s: nobody is told of it (%d of it fire now)", name, until.UTC().Format(time.RFC3339), active)},
 	}
-	for _, r := range rules {
-		if r.Severity() == "critical" {
-			plan.Warnings = append(plan.Warnings, "it is critical: nobody is woken while it is silenced")
-			break
-		}
+	if critical || slices.ContainsFunc(rules, func(r alerts.Rule) bool { return r.Severity() == "critical" }) {
+		plan.Warnings = append(plan.Warnings, "it is critical: nobody is woken while it is silenced")
 	}
 	if name == "Watchdog" {
 		plan.Warnings = append(plan.Warnings, "Watchdog is how one knows that alerts work at all")

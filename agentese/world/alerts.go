@@ -50,7 +50,8 @@ func (w *world) alerts() *tree.Node {
 	}
 }
 
-func (w *world) listAlerts(context.Context, *tree.Call) ([]tree.Entry, error) {
+// listAlerts are those of this program's rules, and what else fires.
+func (w *world) listAlerts(ctx context.Context, _ *tree.Call) ([]tree.Entry, error) {
 	file, err := alerts.Rules()
 	if err != nil {
 		return nil, err
@@ -62,6 +63,15 @@ func (w *world) listAlerts(context.Context, *tree.Call) ([]tree.Entry, error) {
 				out = append(out, tree.Entry{Name: name, Line: r.Severity() + ", " + strings.ReplaceAll(r.Anchor(), "-", " ")})
 				break
 			}
+		}
+	}
+	if w.PrometheusURL == "" {
+		return out, nil
+	}
+	active, _ := w.Alerts(ctx) // the rules' names are there without it, too
+	for _, a := range active {
+		if !slices.ContainsFunc(out, func(e tree.Entry) bool { return strings.EqualFold(e.Name, a.Name) }) {
+			out = append(out, tree.Entry{Name: a.Name, Line: strings.TrimSpace(a.Severity + " " + a.State + ", of other rules")})
 		}
 	}
 	return out, nil
@@ -99,7 +109,7 @@ func (w *world) seeAlerts(ctx context.Context, c *tree.Call) (tree.Value, error)
 		{Name: "alert", Link: "world.alerts.{}"}, {Name: "state"}, {Name: "severity"}, {Name: "since"}, {Name: "silenced"}, {Name: "summary"},
 	}}}
 	silenced := w.silenced(ctx, &v)
-	watchdog := false
+	watchdog, others := false, 0
 	var firing, pending int64
 	for _, a := range active {
 		if a.Severity == "none" {
@@ -107,6 +117,9 @@ func (w *world) seeAlerts(ctx context.Context, c *tree.Call) (tree.Value, error)
 			continue
 		}
 		if want := c.Args.Get("severity"); want != "" && want != a.Severity {
+			if a.State == "firing" {
+				others++
+			}
 			continue
 		}
 		if a.State == "firing" {
@@ -121,15 +134,20 @@ func (w *world) seeAlerts(ctx context.Context, c *tree.Call) (tree.Value, error)
 		}
 		v.Table.Rows = append(v.Table.Rows, []any{a.Name, a.State, a.Severity, a.Since.UTC(), quiet, a.Summary})
 	}
-	order := []string{"critical", "warning"}
-	slices.SortStableFunc(v.Table.Rows, func(a, b []any) int { return slices.Index(order, a[2].(string)) - slices.Index(order, b[2].(string)) })
+	order := []string{"", "info", "warning", "critical"} // what is none of them is last, too
+	slices.SortStableFunc(v.Table.Rows, func(a, b []any) int { return slices.Index(order, b[2].(string)) - slices.Index(order, a[2].(string)) })
 	v.Add("firing", firing, "").Add("pending", pending, "")
+	if others > 0 {
+		v.Note(fmt.Sprintf("%d more of another severity fire: world.alerts.manifest has them all.", others))
+	}
 	if !watchdog {
 		v.State = worse(v.State, tree.Unknown)
 		v.Note("Watchdog doesn't fire: Prometheus has not loaded alerts/rules.yaml, or only just, so its silence says nothing.")
 	}
 	for _, row := range v.Table.Rows[:min(len(v.Table.Rows), 2)] {
-		v.Then(agentese.JoinPath("concept", "alerts", row[0].(string))+".define", "what to do about it")
+		if rules, name, err := rulesOf(row[0].(string)); err == nil && len(rules) > 0 {
+			v.Then(agentese.JoinPath("concept", "alerts", name)+".define", "what to do about it")
+		}
 	}
 	v.Then("world.alerts.witness", "what fired in the last day")
 	return v, nil
@@ -237,14 +255,14 @@ func (w *world) fired(ctx context.Context, c *tree.Call, since time.Time, only s
 		if one.Still {
 			until = nil
 		}
-		v.Table.Rows = append(v.Table.Rows, []any{one.From, one.Alert, one.Severity, until, one.Until.Sub(one.From) + exact, one.Labels})
+		v.Table.Rows = append(v.Table.Rows, []any{one.From, one.Alert, one.Severity, until, max(one.Until.Sub(one.From), exact), one.Labels})
 	}
 	if len(v.Table.Rows) > tree.MaxRows {
 		v.Table.Total = len(v.Table.Rows)
 		v.Table.Rows = v.Table.Rows[:tree.MaxRows]
 	}
 	v.Add("times", int64(max(len(v.Table.Rows), v.Table.Total)), "")
-	v.Note(fmt.Sprintf("Times are exact to %s; one without an until fires still.", length(exact)))
+	v.Note(fmt.Sprintf("Times are at most %s too late; one without an until fires still.", length(exact)))
 	v.Then("world.alerts.manifest", "what fires now")
 	v.Then("time.incident.manifest", "with what else happened")
 	return v, nil

@@ -4,6 +4,7 @@ package world_test
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,12 +15,25 @@ import (
 	"github.com/kgents/kgents/infra/k8s/alertmanagertest"
 )
 
+// theirs are rules that this program doesn't know, as they stand beside ours in a cluster.
+const theirs = `
+- name: theirs
+  rules:
+  - alert: a.b[c=d]
+    expr: vector(1)
+    labels: {severity: critical}
+    annotations: {summary: "theirs \e[31m"}
+  - alert: NoSeverity
+    expr: vector(1)
+`
+
 // With a real Prometheus and Alertmanager: an alert fires for a real dead letter, is
 // silenced by expression, undone, and its past is known.
 func TestAlerts(t *testing.T) {
 	r := agentesetest.Start(t, agentesetest.Options{Refusing: true})
 	am := alertmanagertest.Start(t, "../../infra/k8s/manifests/alertmanager", alertmanagertest.Waits{Group: 1e9, Interval: 1e9, Repeat: 3600e9})
 	rules := regexp.MustCompile(`(?m)^    for: .*$`).ReplaceAll(alerts.Source(), []byte("    for: 0s"))
+	rules = append(rules, theirs...)
 	r.Sources.PrometheusURL, r.Sources.AlertmanagerURL = agentesetest.Prometheus(t, rules, am.URL, r.URL()), am.URL
 	r.Send("1", "acme", agentesetest.Poison)
 	const alert = "world.alerts.DeadLettersGrowing"
@@ -38,8 +52,33 @@ func TestAlerts(t *testing.T) {
 	if v.State != tree.Warn || !strings.Contains(strings.Join(cells(v, "alert"), " "), "DeadLettersGrowing") || cells(v, "silenced")[0] != "false" {
 		t.Errorf("the alerts are %q, state %q, silenced %q", cells(v, "alert"), v.State, cells(v, "silenced"))
 	}
-	if v := r.Must("world.manifest[where=part=alerts]"); cells(v, "state")[0] != string(tree.Warn) {
-		t.Errorf("at a glance the alerts are %v", v.Table.Rows)
+	if !strings.Contains(strings.Join(v.Notes, " "), "more of another severity fire") {
+		t.Errorf("beside the warnings, what is critical is not told of: %q", v.Notes)
+	}
+	if v := r.Must("world.manifest[where=part=alerts]"); cells(v, "state")[0] != string(tree.Bad) || v.State != tree.Bad {
+		t.Errorf("at a glance the alerts are %v, and the system is %s", v.Table.Rows, v.State)
+	}
+	// What fires now has a past, however long a time is looked at.
+	for _, since := range []string{"", "[since=5m]", "[since=2d]"} {
+		v := r.Must(alert + ".witness" + since)
+		if len(v.Table.Rows) != 1 || v.Table.Rows[0][3] != nil {
+			t.Errorf("of what fires now the past%s is %v", since, v.Table.Rows)
+		}
+	}
+	// Alerts of others' rules fire, too, and are there to be looked at.
+	if got := cells(r.Must("world.alerts.manifest"), "alert"); got[0] != "a.b[c=d]" || got[len(got)-1] != "NoSeverity" {
+		t.Errorf("the alerts are not in the order of their severity: %q", got)
+	}
+	const other = `world.alerts."a.b[c=d]"`
+	if v := r.Must(other + ".manifest"); v.State != tree.Bad || cells(v, "state")[0] != "firing" {
+		t.Errorf("an alert of others is %s: %v", v.State, v.Table.Rows)
+	}
+	if v := r.Must(other + ".witness"); len(v.Table.Rows) != 1 {
+		t.Errorf("its past is %v", v.Table.Rows)
+	}
+	entries, err := place(t, r, "world.alerts").Live.List(t.Context(), nil)
+	if err != nil || !slices.ContainsFunc(entries, func(e tree.Entry) bool { return e.Name == "a.b[c=d]" }) {
+		t.Errorf("the names of alerts are %v, %v", entries, err)
 	}
 	if v := r.Must("world.api.manifest"); v.State == "" {
 		t.Error("with Prometheus the API has no state")
@@ -77,12 +116,26 @@ func TestAlerts(t *testing.T) {
 	if v := r.Must("world.nats.witness[since=1m]"); field(v, "connected").Value == nil {
 		t.Errorf("connected has no past: %v", v.Fields)
 	}
-	if _, err := r.Run("world.alerts.Nothing.manifest"); kind(err) != agentese.KindNotFound {
-		t.Errorf("an alert that isn't there gives %v", err)
+	for _, expr := range []string{"manifest", "witness", "refine[silence=1h][yes]"} {
+		if _, err := r.Run("world.alerts.Nothing." + expr); kind(err) != agentese.KindNotFound {
+			t.Errorf("%s of an alert that isn't there gives %v", expr, err)
+		}
+	}
+	if v := r.Must(other + ".refine[silence=1h][yes=true]"); !v.Changed {
+		t.Errorf("the silence of an alert of others is %v", v.Fields)
 	}
 	// Another deployment's are not ours.
 	r.Sources.Namespace = "theirs"
 	if v := r.Must("world.deadletter.witness[since=1m]"); field(v, "waiting").Value != nil {
 		t.Errorf("of another namespace the dead letters are %v", field(v, "waiting"))
 	}
+}
+
+func place(t *testing.T, r *agentesetest.Rig, pattern string) *tree.Node {
+	t.Helper()
+	p, ok := r.Tree.At(pattern)
+	if !ok {
+		t.Fatalf("there is no %s", pattern)
+	}
+	return p.Node
 }

@@ -22,6 +22,9 @@ func (w *world) see(ctx context.Context, c *tree.Call) (tree.Value, error) {
 			state = tree.Unknown
 		}
 		v.Table.Rows = append(v.Table.Rows, []any{part, string(state), status, detail})
+		if state == tree.Warn || state == tree.Bad {
+			v.State = worse(v.State, state) // it isn't well while a part isn't
+		}
 	}
 	row("nats", stateOf(s.NATS.Status, s.NATS.Mode), s.NATS.Status, joined(s.NATS.Detail, prefixed("circuit ", s.NATS.Circuit)))
 	row("redis", redisState(s), s.Redis.Status, s.Redis.Detail)
