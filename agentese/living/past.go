@@ -51,10 +51,18 @@ const (
 
 // Series gives the past of some figures since a time, a point each step, from Prometheus
 // where it is configured, else from the program's own memory, which has the last six
-// hours of the one process that answers. A step of 0 chooses one of some 60. A figure
-// that the source doesn't have has no points; the error is that of a source that is away
-// or, of a program older than this one, absent.
+// hours of the one process that answers. A step of 0 chooses one of some 60, in what is
+// kept of the time. A figure that the source doesn't have has no points; the error is that
+// of a source that is away or, of a program older than this one, absent.
 func (s *Sources) Series(ctx context.Context, since, now time.Time, step time.Duration, asks ...Ask) (Past, error) {
+	p, err := s.series(ctx, since, now, step, asks)
+	if err == nil && step <= 0 && p.Since.Sub(since) > now.Sub(since)/10 && p.Since.Before(now) {
+		return s.series(ctx, p.Since, now, 0, asks) // closer together, where less is kept
+	}
+	return p, err
+}
+
+func (s *Sources) series(ctx context.Context, since, now time.Time, step time.Duration, asks []Ask) (Past, error) {
 	length := now.Sub(since)
 	if step <= 0 {
 		step = length / 60
@@ -106,12 +114,14 @@ func quoteLabel(v string) string {
 }
 
 func (s *Sources) seriesOfPrometheus(ctx context.Context, p *Past, now time.Time, asks []Ask) error {
+	from := now.Add(-now.Sub(p.Since).Truncate(p.Step)) // the last point is of now
+	var first time.Time
 	for _, a := range asks {
 		query := aggregate(a.Name) + "(" + s.selector(a.Name) + ")"
 		if a.Rate {
 			query = "sum(rate(" + s.selector(a.Name) + "[" + model.Duration(max(p.Step, rateOver)).String() + "]))"
 		}
-		m, err := s.QueryRange(ctx, query, p.Since, now, p.Step)
+		m, err := s.QueryRange(ctx, query, from, now, p.Step)
 		if err != nil {
 			return err
 		}
@@ -123,7 +133,13 @@ func (s *Sources) seriesOfPrometheus(ctx context.Context, p *Past, now time.Time
 				}
 			}
 		}
+		if len(one.Points) > 0 && (first.IsZero() || one.Points[0].Time.Before(first)) {
+			first = one.Points[0].Time
+		}
 		p.Series = append(p.Series, one)
+	}
+	if first.Sub(from) >= p.Step { // a point is as old as its step
+		p.Since = first.Add(-p.Step)
 	}
 	return nil
 }

@@ -24,9 +24,6 @@ func (w *view) foresee(ctx context.Context, c *tree.Call, v *tree.Value, of stri
 	}
 	now := c.Now()
 	had, err := w.Series(ctx, now.Add(-whole), now, 0, asks...)
-	if err == nil && had.Since.Sub(now.Add(-whole)) > whole/10 {
-		had, err = w.Series(ctx, had.Since, now, 0, asks...) // closer together, where less is kept
-	}
 	if err != nil {
 		return nil, err
 	}
@@ -83,8 +80,7 @@ func disk(free []living.Point, size any, now time.Time) outlook {
 	}
 	line, drawn := lineThrough(free)
 	if !ok || !drawn {
-		o.verdict = unsaid(free)
-		return o
+		return o.unsaid(free)
 	}
 	o.line, o.drawn, o.state, o.verdict = line, true, tree.Well, never
 	if in, reaches := line.until(left, 0, false); reaches {
@@ -107,8 +103,7 @@ func (w *view) fills(what string, points []living.Point, limit any, alert string
 	}
 	switch {
 	case !ok || !drawn:
-		o.verdict = unsaid(points)
-		return o
+		return o.unsaid(points)
 	case !known || most <= 0:
 		o.line, o.drawn, o.state, o.verdict = line, true, "", "it has no limit, or none that is known"
 		return o
@@ -146,8 +141,8 @@ func (w *view) backlog(points []living.Point, oldest any, now time.Time) outlook
 		return o
 	}
 	if !ok || !drawn {
-		o.verdict, o.state = unsaid(points), stalled
-		return o
+		o.state = stalled
+		return o.unsaid(points)
 	}
 	o.line, o.drawn, o.state = line, true, living.Worse(stalled, tree.Well)
 	in, reaches := line.until(is, 0, false)

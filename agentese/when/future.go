@@ -3,6 +3,7 @@ package when
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/kgents/kgents/agentese"
@@ -75,6 +76,7 @@ type outlook struct {
 	reached    time.Time
 	line       trend
 	drawn      bool // there is a line
+	silent     bool // nothing can be said of it
 	state      tree.State
 }
 
@@ -123,7 +125,11 @@ func (w *view) seeFuture(ctx context.Context, c *tree.Call) (tree.Value, error) 
 		all = append(all, had...)
 	}
 	first := outlook{}
+	var silent []string
 	for _, o := range all {
+		if o.silent {
+			silent = append(silent, o.what)
+		}
 		v.State = living.Worse(v.State, o.state)
 		v.Table.Rows = append(v.Table.Rows, o.row())
 		if !o.reached.IsZero() && o.limit != nil && (first.what == "" || o.reached.Before(first.reached)) {
@@ -132,8 +138,13 @@ func (w *view) seeFuture(ctx context.Context, c *tree.Call) (tree.Value, error) 
 	}
 	if first.what != "" {
 		v.Fields = append(v.Fields, tree.Field{Name: "first", Value: first.what, State: first.state, Note: first.verdict}, tree.Field{Name: "at", Value: first.reached})
+	} else if len(all) > 0 && len(silent) == len(all) {
+		v.Add("first", nil, "")
 	} else {
 		v.Add("first", "nothing at this rate", "")
+	}
+	if len(silent) > 0 {
+		v.Note("Too little is known yet of " + strings.Join(silent, ", ") + " to say anything of it.")
 	}
 	v.Note(fmt.Sprintf("A straight line through the points (least squares); fit is how much of their variance it explains. Nothing is said with fewer than %d points, or less than %s of them.", leastPoints, leastSpan))
 	v.Then("world.nats.stream.witness", "how the stream has grown")
@@ -141,11 +152,12 @@ func (w *view) seeFuture(ctx context.Context, c *tree.Call) (tree.Value, error) 
 	return v, nil
 }
 
-// unsaid is the verdict where no line can be drawn.
-func unsaid(points []living.Point) string {
-	if len(points) == 0 {
-		return "nothing is known of the past"
+// unsaid is the outlook where no line can be drawn.
+func (o outlook) unsaid(points []living.Point) outlook {
+	o.silent, o.verdict = true, "nothing is known of the past"
+	if len(points) > 0 {
+		span := points[len(points)-1].Time.Sub(points[0].Time)
+		o.verdict = fmt.Sprintf("not said: too few points, %d over %s", len(points), span.Round(time.Second))
 	}
-	span := points[len(points)-1].Time.Sub(points[0].Time)
-	return fmt.Sprintf("not said: %d points over %s are too few", len(points), span.Round(time.Second))
+	return o
 }

@@ -155,8 +155,7 @@ func limit(what string, e entitle.Entitlement, unit string, points []living.Poin
 		o.state, o.verdict = tree.Well, never+": nothing was used"
 		return o
 	case !drawn:
-		o.verdict = unsaid(points)
-		return o
+		return o.unsaid(points)
 	}
 	in, reaches := line.until(float64(e.Used), float64(e.Limit.N()), true)
 	at := now.Add(in)

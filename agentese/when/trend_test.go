@@ -99,7 +99,7 @@ func TestOutlooks(t *testing.T) {
 		{"the disk is full in 10 hours", disk(every(time.Hour, 14*gb, 13*gb, 12*gb, 11*gb, 10*gb), 100*gb, noon), tree.Bad, "full in 10h", noon.Add(10 * time.Hour)},
 		{"in 4 days", disk(every(time.Hour, 100*gb, 99*gb, 98*gb, 97*gb, 96*gb), 200*gb, noon), tree.Warn, "full in 4d", noon.Add(96 * time.Hour)},
 		{"it empties", disk(every(time.Hour, 1*gb, 2*gb, 3*gb, 4*gb, 5*gb), 100*gb, noon), tree.Well, never, time.Time{}},
-		{"two points", disk(every(time.Hour, 1*gb, 2*gb), 100*gb, noon), "", "not said: 2 points over 1h0m0s are too few", time.Time{}},
+		{"two points", disk(every(time.Hour, 1*gb, 2*gb), 100*gb, noon), "", "not said: too few points, 2 over 1h0m0s", time.Time{}},
 		{"nothing is known", disk(nil, nil, noon), "", "nothing is known of the past", time.Time{}},
 		{"the stream is flat", w.fills("stream", every(time.Hour, 5, 5, 5, 5, 5), 100.0, "StreamNearlyFull", noon), tree.Well, never, time.Time{}},
 		{"it fills", w.fills("stream", every(time.Hour, 10, 20, 30, 40, 50), 100.0, "StreamNearlyFull", noon), tree.Bad,

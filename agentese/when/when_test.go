@@ -157,6 +157,9 @@ func TestOverARealProgram(t *testing.T) {
 				t.Errorf("after some seconds, %s is said to be %v", what, o)
 			}
 		}
+		if first := field(v, "first"); first != nil || !strings.Contains(strings.Join(v.Notes, " "), "Too little is known yet of disk") {
+			t.Errorf("after some seconds, first comes %v: %q", first, v.Notes)
+		}
 		v = r.Must("time.future.manifest[customer=acme]")
 		if len(v.Table.Rows) == 0 || row(v, "state", "error") != nil {
 			t.Errorf("acme's limits are %v", v.Table.Rows)
