@@ -13,7 +13,7 @@ import (
 
 // Complete says how the line can go on at the cursor (a byte of the line), best first,
 // at most MaxCompletions: what begins as the word at the cursor does, then what is like
-// it. A completion replaces the whole word at the cursor, and words before it that were
+// it. Where that is too much, live names are left out. A completion replaces the whole word at the cursor, and words before it that were
 // mistyped. Aspects that the observer may do come before those for which another is
 // needed, of which Line says so.
 func (m *Matcher) Complete(line string, cursor int, place []string, o tree.Observer) []Completion {
@@ -448,11 +448,21 @@ func (c *completer) ranked() []Completion {
 	slices.SortStableFunc(all, func(a, b scored) int {
 		return cmp.Or(cmp.Compare(a.cost, b.cost), cmp.Compare(btoi(a.last), btoi(b.last)), cmp.Compare(a.rank, b.rank))
 	})
+	// However many live names there are, what else can stand here is not left out for them.
+	names := MaxCompletions
+	for _, s := range all {
+		if s.Kind != KindLive {
+			names--
+		}
+	}
 	var out []Completion
 	seen := map[string]bool{}
 	for _, s := range all {
-		if seen[s.Text] || len(out) == MaxCompletions {
+		if seen[s.Text] || len(out) == MaxCompletions || s.Kind == KindLive && names <= 0 {
 			continue
+		}
+		if s.Kind == KindLive {
+			names--
 		}
 		seen[s.Text] = true
 		s.Line = printable(s.Line)

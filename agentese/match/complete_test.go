@@ -194,6 +194,11 @@ func TestCompleteBounds(t *testing.T) {
 	if len(got) != match.MaxCompletions {
 		t.Errorf("%d completions", len(got))
 	}
+	for _, aspect := range []string{"manifest", "refine"} { // names never crowd them out
+		if !slices.ContainsFunc(got, func(c match.Completion) bool { return c.Text == aspect }) {
+			t.Errorf("no %s among %d completions", aspect, len(got))
+		}
+	}
 	if again := m.Complete("world.customers.", 16, nil, tree.Admin); cmp.Diff(got, again) != "" {
 		t.Error("the order is not the same twice")
 	}

@@ -1,13 +1,13 @@
 package repl
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
 	"github.com/reeflective/readline"
 
 	"github.com/kgents/kgents/agentese"
+	"github.com/kgents/kgents/agentese/match"
 	"github.com/kgents/kgents/agentese/tree"
 	"github.com/kgents/kgents/term"
 )
@@ -119,7 +119,7 @@ func (e *editor) complete(line []rune, cursor int) readline.Completions {
 	if e.question != "" {
 		return readline.Completions{}
 	}
-	var values []readline.Completion
+	var values, live []readline.Completion
 	from, prefix := -1, ""
 	for _, c := range e.s.completions(text, at) {
 		typed := text[c.from:at]
@@ -136,11 +136,33 @@ func (e *editor) complete(line []rune, cursor int) readline.Completions {
 		if typed == "" {
 			whole = prefix + whole
 		}
-		values = append(values, readline.Completion{Value: whole, Display: c.text, Description: c.line, Tag: c.kind})
+		value := readline.Completion{Value: whole, Display: c.text, Description: c.line, Tag: c.kind}
+		if c.kind == match.KindLive {
+			live = append(live, value)
+		} else {
+			values = append(values, value)
+		}
 	}
-	out := readline.CompleteRaw(values).NoSort()
+	// Of hundreds of names not all can be shown; what can be done here always is.
+	room := max(0, e.menuRows(text)-len(values))
+	if len(live) > room || len(live)+len(values) >= match.MaxCompletions {
+		// It also keeps the editor from inserting what only the names that are shown have in
+		// common.
+		live = append(live[:min(len(live), room)], readline.Completion{Value: prefix, Display: "...", Description: "there are more: type on", Tag: match.KindLive})
+	}
+	out := readline.CompleteRaw(append(live, values...)).NoSort()
 	out.PREFIX = prefix
 	return out
+}
+
+// menuRows is how many completions may stand below a line. The editor doesn't know where
+// on the screen it is: a menu that is higher than what is below the first row would push
+// the line out of sight.
+func (e *editor) menuRows(line string) int {
+	const beside = 6 // the headings of three kinds, that there are more, the line's end and one to spare
+	width, height := e.s.size()
+	input := term.Width(e.prompt()) + term.Width(line)
+	return max(3, height-beside-input/max(width, 1))
 }
 
 // plainly says whether the editor can go on from what was typed: it counts a prefix in
@@ -156,6 +178,9 @@ func hasFold(text, prefix string) bool {
 // tab completes. What nothing begins with is replaced by what is nearest, and words
 // are answered by what would show it, above the prompt.
 func (e *editor) tab() {
+	if e.taken() {
+		return
+	}
 	builtin := e.rl.Keymap.Commands()["menu-complete"]
 	line := string(*e.rl.Line())
 	if e.rl.Keymap.Local() != "" || e.question != "" {
@@ -175,8 +200,7 @@ func (e *editor) tab() {
 			lines = append(lines, term.Cut("  "+printable(o.Expr)+"  "+e.s.style.Faint(printable(firstOf(o.Line, o.Why))), max(e.s.width(), 20)))
 		}
 		if len(lines) > 0 {
-			lines = append([]string{e.s.style.Faint("Enter offers these:")}, lines...)
-			_, _ = e.rl.PrintTransientf("%s\r", strings.Join(lines, "\r\n")+strings.Repeat("\r\n", reserve+1)+fmt.Sprintf("\x1b[%dA", reserve+1))
+			e.print(append([]string{e.s.style.Faint("Enter offers these:")}, lines...))
 			return
 		}
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+	"unicode"
 
 	"github.com/reeflective/readline"
 	xterm "golang.org/x/term"
@@ -29,6 +30,8 @@ const maxPending = 20
 // errStop ends the editor's reading from within.
 var errStop = errors.New("stopped from outside")
 
+var errNoLine = errors.New("there is no such line")
+
 // editor is the line editor with what it knows of the shell. Its functions run on the
 // goroutine that reads, but for tell and the stopping in watch.
 type editor struct {
@@ -39,6 +42,7 @@ type editor struct {
 	leaving  bool   // the line is done, and is drawn for the last time
 	said     string // the line for which grey text was looked for, and the text
 	grey     string
+	look     lookup
 
 	mu       sync.Mutex
 	pending  []note
@@ -59,13 +63,15 @@ func newEditor(s *Shell) *editor {
 		"cursor-position-probe": false, "history-autosuggest": false, "autocomplete": false, "usage-hint-always": false,
 		"menu-complete-display-prefix": true, "completion-ignore-case": true, "enable-bracketed-paste": true, "bell-style": "none",
 		"blink-matching-paren": false, "history-size": -1, "echo-control-characters": false,
+		// A letter such as ä is itself, and not Meta with a d.
+		"convert-meta": false, "input-meta": true, "output-meta": true,
 	} {
 		_ = rl.Config.Set(name, value) // names and types are constant
 	}
 	rl.Prompt.Primary(e.prompt)
 	rl.Prompt.Secondary(func() string { return s.style.Faint("  ") })
 	rl.SyntaxHighlighter = func(line []rune) string {
-		if e.question != "" {
+		if e.question != "" || e.look.on {
 			return shownLine(string(line))
 		}
 		return s.paint(string(line))
@@ -74,16 +80,46 @@ func newEditor(s *Shell) *editor {
 	rl.PasteTransformer = pasted
 	rl.Hint.SetProvider(e.glimpse)
 	rl.History.Add("history", past{s})
-	rl.Keymap.Register(map[string]func(){"kgents-tell": e.above, "kgents-stop": e.stop, "kgents-complete": e.tab, "kgents-abort": e.abort})
-	// By its own name, because a search in the history knows it by that.
-	done := rl.Keymap.Commands()["accept-line"]
-	rl.Keymap.Register(map[string]func(){"accept-line": func() { e.bare(); done() }})
+	builtin := rl.Keymap.Commands()
+	done, insert, end := builtin["accept-line"], builtin["self-insert"], builtin["end-of-file"]
+	rl.Keymap.Register(e.lookups())
+	rl.Keymap.Register(map[string]func(){
+		"kgents-tell": e.above, "kgents-stop": e.stop, "kgents-complete": e.tab, "kgents-abort": e.abort,
+		"accept-line": func() {
+			if e.look.on {
+				if e.look.find(e.s, string(*rl.Line())); len(e.look.lines) == 0 {
+					return // nothing is found: nothing is run
+				}
+				e.taken()
+			}
+			e.bare()
+			done()
+		},
+		"self-insert": func() {
+			switch keys := rl.Keys.Caller(); {
+			case len(keys) > 0 && unicode.IsControl(keys[0]): // a key without a meaning
+			case len(keys) > 1: // the editor's own would keep the first of its runes
+				rl.History.SkipSave()
+				rl.Cursor().InsertAt(keys...)
+			default:
+				insert()
+			}
+		},
+		"end-of-file": func() {
+			if e.forget() || rl.Line().Len() > 0 && rl.Cursor().Pos() >= rl.Line().Len() {
+				return // there is no letter to delete
+			}
+			end()
+		},
+	})
 	for _, keymap := range []string{"emacs", "emacs-standard", "vi-insert"} {
 		_ = rl.Config.Bind(keymap, keyTell, "kgents-tell", false)
 		_ = rl.Config.Bind(keymap, keyStop, "kgents-stop", false)
 		_ = rl.Config.Bind(keymap, "\t", "kgents-complete", false)
 		_ = rl.Config.Bind(keymap, "\x03", "kgents-abort", false)
 		_ = rl.Config.Bind(keymap, "\x1b\x03", "kgents-abort", false)
+		_ = rl.Config.Bind(keymap, "\x04", "end-of-file", false)
+		_ = rl.Config.Bind(keymap, "\x1b[", "skip-csi-sequence", false) // a key that nobody knows
 	}
 	return e
 }
@@ -107,8 +143,11 @@ func pasted(text string) string {
 
 // prompt says how the system is, where one is, and who looks.
 func (e *editor) prompt() string {
-	if e.question != "" {
+	switch {
+	case e.question != "":
 		return e.question
+	case e.look.on:
+		return e.s.style.Strong("history") + " › "
 	}
 	s := e.s
 	s.mu.Lock()
@@ -151,7 +190,7 @@ func (e *editor) read(ctx context.Context) (string, error) {
 		return "", errStop
 	}
 	e.flush()
-	e.leaving = false
+	e.leaving, e.look = false, lookup{}
 	_, _ = io.WriteString(e.s.o.Out, e.room())
 	if e.question == "" && e.s.begun != "" {
 		e.rl.Keys.Feed(false, []rune(printable(e.s.begun))...)
@@ -206,12 +245,18 @@ func (e *editor) flush() {
 // below it. The line that is being typed stays as it is.
 func (e *editor) above() {
 	e.rl.History.SkipSave()
-	lines := e.notes()
-	text := "\x1b[1A" // nothing but the prompt is drawn anew
-	if len(lines) > 0 {
-		text = strings.Join(lines, "\r\n") + strings.Repeat("\r\n", reserve+1) + fmt.Sprintf("\x1b[%dA", reserve+1)
+	if lines := e.notes(); len(lines) > 0 {
+		e.print(lines)
 	}
-	_, _ = e.rl.PrintTransientf("%s\r", text)
+}
+
+// print writes lines where the prompt is, and the prompt with the line below them.
+func (e *editor) print(lines []string) {
+	d := e.rl.Display
+	d.CursorToLineStart()
+	_, _ = io.WriteString(e.s.o.Out, "\r\x1b[J"+strings.Join(lines, "\r\n")+"\r\n"+e.room())
+	d.PrintPrimaryPrompt()
+	d.Refresh()
 }
 
 // bare draws the line without its grey text, for what stays on the screen.
@@ -225,6 +270,9 @@ func (e *editor) bare() {
 
 // abort empties the line. The editor's own would swallow the key that comes behind.
 func (e *editor) abort() {
+	if e.forget() {
+		return
+	}
 	e.rl.History.SkipSave()
 	e.bare()
 	e.rl.Display.AcceptLine()
@@ -254,6 +302,10 @@ func (e *editor) glimpse(line []rune, cursor int) []rune {
 		e.rl.Keys.Feed(true, []rune(keyTell)...)
 	}
 	e.rl.ClearInlineSuggestion()
+	if e.look.on {
+		e.look.find(e.s, string(line))
+		return []rune(e.look.view(e.s, max(e.s.width(), 20)))
+	}
 	if e.question != "" || cursor != len(line) || len(line) < 2 || stop {
 		return nil
 	}
@@ -265,51 +317,6 @@ func (e *editor) glimpse(line []rune, cursor int) []rune {
 		e.rl.SetInlineSuggestion(e.grey)
 	}
 	return nil
-}
-
-// past is the history as the editor walks and searches it. It never writes: what was
-// typed is kept when it was done, and an answer to a question is none of it.
-type past struct{ s *Shell }
-
-func (p past) Write(string) (int, error) { return p.Len(), nil }
-
-func (p past) GetLine(i int) (string, error) {
-	p.s.mu.Lock()
-	defer p.s.mu.Unlock()
-	if i < 0 || i >= len(p.s.lines) {
-		return "", errors.New("there is no such line")
-	}
-	return p.s.lines[i].line, nil
-}
-
-func (p past) Len() int {
-	p.s.mu.Lock()
-	defer p.s.mu.Unlock()
-	return len(p.s.lines)
-}
-
-func (p past) Dump() any { return nil }
-
-// remember adds a line to the history, unless it is the one before again.
-func (s *Shell) remember(line string) {
-	line = strings.TrimSpace(line)
-	if line == "" || hasControl(line) || len(line) > agentese.MaxInput {
-		return
-	}
-	e := entry{s.o.Now(), mask(line)}
-	s.mu.Lock()
-	if n := len(s.lines); n > 0 && s.lines[n-1].line == e.line {
-		s.mu.Unlock()
-		return
-	}
-	s.lines = append(s.lines, e)
-	s.lines = slices.Clone(s.lines[max(0, len(s.lines)-maxHistory):])
-	s.mu.Unlock()
-	if s.keep != nil {
-		if err := s.keep.remember(e); err != nil {
-			s.say(s.style.Faint("the history can't be written: " + printable(err.Error())))
-		}
-	}
 }
 
 // Interactive is the shell at a terminal, until exit, Ctrl-D, SIGTERM or ctx's end.

@@ -42,6 +42,10 @@ func TestMain(m *testing.M) {
 	}
 	r.canned.found = map[string][]search.Suggestion{"where are keys kept": {{Expr: "world.redis.manifest", Why: "keys", Confident: true}, {Expr: "world.nats.manifest"}}}
 	r.canned.completions = []match.Completion{{Text: "world.nats", Kind: match.KindHolon, Line: "where events wait"}, {Text: "world.redis", Kind: match.KindHolon, Line: "where identities are kept"}}
+	for i := range 100 {
+		r.canned.completions = append(r.canned.completions, match.Completion{Text: fmt.Sprintf("many.name-%03d", i), Kind: match.KindLive, Line: fmt.Sprintf("name %d", i)})
+	}
+	r.canned.completions = append(r.canned.completions, match.Completion{Text: "many.manifest", Kind: match.KindAspect, Line: "see it"})
 	if err := r.Interactive(context.Background()); err != nil {
 		fmt.Println(err)
 		os.Exit(1)
@@ -217,6 +221,7 @@ func TestTerminal(t *testing.T) {
 
 	x.send("\x12keys") // Ctrl-R
 	x.expect("where are keys kept")
+	x.expect("Enter runs it")
 	x.send("\r")
 	x.expect("This may show it")
 	x.expect("n for none › ")

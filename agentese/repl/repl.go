@@ -99,6 +99,8 @@ type Shell struct {
 	begun  string // what the next line begins with, to be edited
 	forgot error  // why what was picked in earlier sessions is not known
 
+	unwritten bool // that the history can't be written was told
+
 	unheard map[string]bool // why a model had no say, as far as it was told
 
 	life  context.Context // of what runs in the background; ended by Close
@@ -456,15 +458,21 @@ func (s *Shell) saveSession() {
 	}
 }
 
-// size is the terminal's, or 0 where there is none.
+// width is the terminal's columns, or 0 where there is no terminal.
 func (s *Shell) width() int {
+	w, _ := s.size()
+	return w
+}
+
+// size is the terminal's columns and rows, or 0 where there is no terminal.
+func (s *Shell) size() (width, height int) {
 	f, ok := s.o.Out.(*os.File)
 	if !ok || !xterm.IsTerminal(int(f.Fd())) {
-		return 0
+		return 0, 0
 	}
-	w, _, err := xterm.GetSize(int(f.Fd()))
-	if err != nil || w <= 0 {
-		return 80
+	w, h, err := xterm.GetSize(int(f.Fd()))
+	if err != nil || w <= 0 || h <= 0 {
+		return 80, 24
 	}
-	return w
+	return w, h
 }
