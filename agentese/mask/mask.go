@@ -20,7 +20,8 @@ var secrets = []*regexp.Regexp{
 	regexp.MustCompile(`\b(whsec_)[A-Za-z0-9+/=_-]+`),
 	regexp.MustCompile(`(?i)\b(bearer\s+)[A-Za-z0-9._~+/=-]{8,}`),
 	regexp.MustCompile(`\b(ey[A-Za-z0-9_-]{3})[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.?[A-Za-z0-9_-]*`),
-	regexp.MustCompile(`(?i)\b((?:password|passwd|secret|token|api_?key)\s*[=:]\s*"?)[^\s\]"]+`),
+	regexp.MustCompile(`(?i)((?:password|passwd|secret|token|api_?key)"?\s*[=:]\s*"?)[^\s\]"]+`),
+	regexp.MustCompile(`(?i)\b(authorization"?\s*[=:]\s*"?(?:[a-z]+\s+)?)[^\s\]"]+`),
 	regexp.MustCompile(`(://[^\s/:@]*:)[^\s/@]+@`),
 	regexp.MustCompile(`\b(AGE-SECRET-KEY-1)[A-Z0-9]+`),
 }

@@ -13,6 +13,10 @@ func TestSecrets(t *testing.T) {
 		{"[key=kg_abcdefghij_0123456789abcdef]", "[key=kg_abcdefghij_" + mask.Masked + "]"},
 		{"sk_test_51Hxyz", "sk_test_" + mask.Masked},
 		{"Bearer abcdefghijkl", "Bearer " + mask.Masked},
+		{`token="abc" rest`, `token="` + mask.Masked + `" rest`},
+		{`{"NATS_PASSWORD":"abc","level":"INFO"}`, `{"NATS_PASSWORD":"` + mask.Masked + `","level":"INFO"}`},
+		{"Authorization: Basic YTpi", "Authorization: Basic " + mask.Masked},
+		{"tokens: 5, agent.tokens=7", "tokens: 5, agent.tokens=7"},
 		{"redis://user:hunter2@host", "redis://user:" + mask.Masked + "@host"},
 	} {
 		got := mask.Secrets(test.line)

@@ -50,8 +50,9 @@ func oneWorkload(from *living.Sources) *tree.Node {
 		Doc: `One Deployment or StatefulSet: how many replicas are ready and of the newest revision of those that are wanted, its pods with why one is not ready, its images, and the autoscaler that manages it, if one does. ` +
 			`refine scales a Deployment; it holds when all replicas are ready, and is undone by the number before. A StatefulSet is not scaled: NATS' servers vote on streams and keep their parts of them, Redis keeps identities, the meter its database. ` +
 			`An autoscaler changes the number again when it sees fit: change its bounds in the overlay to make it last. ` +
-			`[do=restart] replaces its pods as kubectl rollout restart does, a StatefulSet's as well, by its own strategy, which the preview tells with the disruption budget; [wait] waits until all are new and ready. Scaling needs the right to patch deployments/scale, a restart to patch deployments or statefulsets.`,
-		Synonyms: []string{"deployment", "statefulset", "replicas", "scale", "scaling", "scale up", "scale down", "more instances", "rollout", "service", "component", "capacity", "restart", "rollout restart", "bounce"},
+			`[do=restart] replaces its pods as kubectl rollout restart does, a StatefulSet's as well, by its own strategy, which the preview tells with the disruption budget; [wait] waits until all are new and ready. Scaling needs the right to patch deployments/scale, a restart to patch deployments or statefulsets. ` +
+			`witness has the logs of its pods together, by time. ` + logDoc,
+		Synonyms: []string{"deployment", "statefulset", "replicas", "scale", "scaling", "scale up", "scale down", "more instances", "rollout", "service", "component", "capacity", "restart", "rollout restart", "bounce", "logs", "log lines", "kubectl logs"},
 		Affords: []tree.Affordance{
 			{
 				Aspect: agentese.Manifest, Line: "its replicas, pods, images and autoscaler",
@@ -61,6 +62,20 @@ func oneWorkload(from *living.Sources) *tree.Node {
 				},
 				Examples: []tree.Example{{Expr: "world.kubernetes.deployments.kgents-api.manifest", Line: "the API's Deployment"}},
 				See:      func(ctx context.Context, c *tree.Call) (tree.Value, error) { return seeWorkload(ctx, from, c) },
+			},
+			{
+				Aspect: agentese.Witness, Line: "the newest lines of the logs of its pods",
+				Asks: []string{
+					"logs of the sink since 2am", "show the log of the api", "kubectl logs deployment/kgents-api", "tail the logs of the sink", "what did the api log", "errors in the log of the sink", "read the logs of nats",
+					"grep the api log for timeout", "log lines with acme in it", "last 200 lines of kgents-sink", "redis log since yesterday", "did the sink log a panic", "what does the log say", "stack trace in the log of the api",
+					"program output of the sink", "warnings in the nats log", "logs from last night",
+				},
+				Params: logParams(),
+				Examples: []tree.Example{
+					{Expr: "world.kubernetes.deployments.kgents-sink.witness[since=6h][word=error]", Line: "the sinks' lines with the word error in six hours"},
+					{Expr: "world.kubernetes.deployments.kgents-api.witness[where=level=WARN]", Line: "warnings among the API's newest lines"},
+				},
+				See: func(ctx context.Context, c *tree.Call) (tree.Value, error) { return seeWorkloadLogs(ctx, from, c) },
 			},
 			{
 				Aspect: agentese.Refine, Needs: tree.Architect, Line: "scale it, or restart its pods one after the other",

@@ -5,7 +5,7 @@
 // StatefulSets and HorizontalPodAutoscalers, one Deployment or StatefulSet, a merge
 // patch of a Deployment's scale (which raises its generation and, unless Stuck, brings
 // its pods), one of a workload's RestartedAt (which replaces its pods at once), the
-// deletion of a pod, which its owner makes anew, and disruption budgets. Whatever else is
+// deletion of a pod, which its owner makes anew, disruption budgets, and the logs of pods. Whatever else is
 // asked for is answered with 404, as a kind that the server doesn't know. It promises
 // that each change is in Requests.
 package clustertest
@@ -20,9 +20,11 @@ import (
 	"maps"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -56,6 +58,10 @@ type Workload struct {
 	// Strategy is how its pods are replaced: RollingUpdate, unless another is named.
 	Strategy string
 	Paused   bool
+
+	// Log is what each pod's container has written, with ten seconds between the lines and
+	// the last one a minute ago, and Previous what the one before it has.
+	Log, Previous []string
 
 	// Budget is how many a disruption budget lets be away; 0 is none.
 	Budget int
@@ -199,6 +205,44 @@ func (s *Server) count(w *Workload) {
 	}
 }
 
+// log answers as the kubelet does: the newest tailLines, of which limitBytes from the
+// first on.
+func (s *Server) log(w http.ResponseWriter, name string, query url.Values) {
+	i := slices.IndexFunc(s.pods, func(p pod) bool { return p.name == name })
+	if i < 0 {
+		status(w, http.StatusNotFound, fmt.Sprintf("pods %q not found", name))
+		return
+	}
+	lines := s.pods[i].of.Log
+	if query.Get("previous") == "true" {
+		if lines = s.pods[i].of.Previous; lines == nil {
+			status(w, http.StatusBadRequest, fmt.Sprintf("previous terminated container %q in pod %q not found", query.Get("container"), name))
+			return
+		}
+	} else if lines == nil && !s.pods[i].ready {
+		status(w, http.StatusBadRequest, fmt.Sprintf("container %q in pod %q is waiting to start: ContainerCreating", query.Get("container"), name))
+		return
+	}
+	since, err := time.Parse(time.RFC3339, query.Get("sinceTime"))
+	timed := err == nil
+	var out []string
+	for i, line := range lines {
+		at := time.Now().UTC().Add(time.Duration(i-len(lines))*10*time.Second - time.Minute)
+		if !timed || !at.Before(since) {
+			out = append(out, at.Format(time.RFC3339Nano)+" "+line+"\n")
+		}
+	}
+	if tail, err := strconv.Atoi(query.Get("tailLines")); err == nil {
+		out = out[max(0, len(out)-tail):]
+	}
+	text := strings.Join(out, "")
+	if limit, err := strconv.Atoi(query.Get("limitBytes")); err == nil {
+		text = text[:min(len(text), limit)]
+	}
+	w.Header().Set("Content-Type", "text/plain")
+	_, _ = io.WriteString(w, text)
+}
+
 // restart replaces a workload's pods by such of its newest template.
 func (s *Server) restart(w http.ResponseWriter, r *http.Request, of *Workload, body []byte) {
 	var patch struct {
@@ -256,7 +300,10 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			}
 		}
 	}
-	const apps = "/apis/apps/v1/namespaces/" + Namespace
+	const (
+		apps = "/apis/apps/v1/namespaces/" + Namespace
+		pods = "/api/v1/namespaces/" + Namespace + "/pods/"
+	)
 	path, ok := strings.CutPrefix(r.URL.Path, apps+"/")
 	switch parts := strings.Split(path, "/"); {
 	case ok && r.Method == http.MethodGet && len(parts) == 1:
@@ -273,10 +320,12 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, map[string]any{"metadata": map[string]any{"name": Namespace, "labels": maps.Clone(s.Labels)}})
 	case r.Method == http.MethodGet && r.URL.Path == "/api/v1/namespaces/"+Namespace+"/pods":
 		s.listPods(w)
+	case r.Method == http.MethodGet && strings.HasPrefix(r.URL.Path, pods) && strings.HasSuffix(r.URL.Path, "/log"):
+		s.log(w, strings.TrimSuffix(strings.TrimPrefix(r.URL.Path, pods), "/log"), r.URL.Query())
 	case r.Method == http.MethodGet && r.URL.Path == "/apis/autoscaling/v2/namespaces/"+Namespace+"/horizontalpodautoscalers":
 		s.listScalers(w)
-	case r.Method == http.MethodDelete && strings.HasPrefix(r.URL.Path, "/api/v1/namespaces/"+Namespace+"/pods/"):
-		s.deletePod(w, r.URL.Path[strings.LastIndexByte(r.URL.Path, '/')+1:])
+	case r.Method == http.MethodDelete && strings.HasPrefix(r.URL.Path, pods):
+		s.deletePod(w, strings.TrimPrefix(r.URL.Path, pods))
 	default:
 		status(w, http.StatusNotFound, "the server could not find the requested resource")
 	}
@@ -351,12 +400,16 @@ func (s *Server) listPods(w http.ResponseWriter) {
 		if !p.ready {
 			ready, state = "False", map[string]any{"waiting": map[string]any{"reason": "CrashLoopBackOff", "message": "back-off 40s restarting failed container"}}
 		}
+		last := map[string]any{}
+		if p.of.Previous != nil {
+			last["terminated"] = map[string]any{"exitCode": 2, "reason": "Error", "finishedAt": time.Now().UTC().Add(-time.Hour).Format(time.RFC3339)}
+		}
 		items = append(items, map[string]any{
 			"metadata": map[string]any{"name": p.name, "namespace": Namespace, "labels": labels(p.of), "creationTimestamp": time.Now().UTC().Format(time.RFC3339)},
-			"spec":     map[string]any{"nodeName": "node-1"},
+			"spec":     map[string]any{"nodeName": "node-1", "containers": []any{map[string]any{"name": "main", "image": p.of.Image}}},
 			"status": map[string]any{
 				"phase": "Running", "conditions": []any{map[string]any{"type": "Ready", "status": ready}},
-				"containerStatuses": []any{map[string]any{"name": "main", "restartCount": 1, "ready": p.ready, "state": state}},
+				"containerStatuses": []any{map[string]any{"name": "main", "restartCount": 1, "ready": p.ready, "state": state, "lastState": last}},
 			},
 		})
 	}
