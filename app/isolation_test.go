@@ -150,7 +150,7 @@ func (b *tenants) attempts() map[string][]attempt {
 		"create-customer":    {{body: `{"id":"` + victim + `"}`}, {body: `{"id":"mallory2","stripe_customer":"cus_betazq9x"}`}},
 		"update-customer":    {{body: `{"override":"free"}`}, {body: `{"name":"mine"}`}, {body: `{"stripe_customer":"cus_mallory"}`}},
 		"create-key":         {{body: `{"customer":"` + victim + `","scopes":["read"]}`}, {body: `{"operator":true,"scopes":["admin"]}`}, {body: `{"customer":"","operator":true,"scopes":["admin"]}`}},
-		"list-keys":          {{query: "customer=" + victim}, {query: "operator=true"}},
+		"list-keys":          {{query: "customer=" + victim}, {query: "operator=true"}, {query: "all=true"}, {query: "all=true&customer=" + victim}},
 		"list-near-limits":   {{query: "percent=1"}, {query: "percent=1&customer=" + victim}},
 		"rotate-key":         {{body: `{"overlap":"0s"}`}},
 		"trace-event":        {{query: "source=" + victim + "%2Fs"}, {query: "since=1h"}},

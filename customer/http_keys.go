@@ -122,7 +122,7 @@ func (s *Store) registerKeys(a *api.API) {
 				Customer: customer, Name: in.Body.Name, Scopes: in.Body.Scopes, By: caller.Key, Expires: in.Body.Expires,
 			}))
 		})
-	api.Handle(a, route(http.MethodGet, all, "list-keys", "List API keys", "Those of a customer, or the operator's, in the order of their prefixes.", 0), s.serveKeys)
+	api.Handle(a, route(http.MethodGet, all, "list-keys", "List API keys", "Those of a customer, the operator's, or all, in the order of their prefixes.", 0), s.serveKeys)
 	api.Handle(a, route(http.MethodGet, one, "get-key", "One API key", "Without its secret.", 0),
 		func(_ context.Context, caller kgents.Principal, in *OfKey) (*keyOut, error) {
 			k, err := s.ownKey(caller, in.Prefix)
@@ -172,6 +172,7 @@ func (s *Store) registerKeys(a *api.API) {
 type keysIn struct {
 	Customer string `query:"customer" maxLength:"63" doc:"Whose keys; a customer's key lists its own"`
 	Operator bool   `query:"operator" doc:"The operator's keys"`
+	All      bool   `query:"all" doc:"Those of all customers and the operator's, for an operator's key"`
 	After    string `query:"after" maxLength:"10" doc:"The prefix after which the page begins"`
 	Limit    int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
 }
@@ -179,20 +180,31 @@ type keysIn struct {
 type keysOut struct{ Body KeyPage }
 
 func (s *Store) serveKeys(_ context.Context, caller kgents.Principal, in *keysIn) (*keysOut, error) {
-	customer, err := whose(caller, in.Customer, in.Operator)
-	if err != nil {
-		return nil, err
-	}
-	if customer != "" {
-		if _, err := s.own(caller, customer); err != nil {
+	var list func(after string, limit int) []Key
+	switch {
+	case !in.All:
+		customer, err := whose(caller, in.Customer, in.Operator)
+		if err != nil {
 			return nil, err
 		}
+		if customer != "" {
+			if _, err := s.own(caller, customer); err != nil {
+				return nil, err
+			}
+		}
+		list = func(after string, limit int) []Key { return s.ListKeys(customer, after, limit) }
+	case !caller.Operator():
+		return nil, kgents.Errorf(kgents.CodeForbidden, "this is for the operator's keys only")
+	case in.Customer != "" || in.Operator:
+		return nil, kgents.Errorf(kgents.CodeInvalid, "all keys are asked for, or a customer's, or the operator's: name one of them")
+	default:
+		list = s.ListAllKeys
 	}
 	if !s.Current() {
 		return nil, s.missing(nil)
 	}
 	out := &keysOut{KeyPage{Keys: []KeyView{}}}
-	for _, k := range s.ListKeys(customer, in.After, in.Limit+1) {
+	for _, k := range list(in.After, in.Limit+1) {
 		if len(out.Body.Keys) == in.Limit {
 			out.Body.Next = out.Body.Keys[in.Limit-1].Prefix
 			break

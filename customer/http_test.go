@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -205,6 +206,12 @@ func TestKeyRoutes(t *testing.T) {
 		{operator, "GET", "/v1/keys", "", 400},
 		{operator, "GET", "/v1/keys?customer=nobody", "", 404},
 		{operator, "GET", "/v1/keys?operator=true", "", 200},
+		{operator, "GET", "/v1/keys?all=true", "", 200},
+		{ops.Key, "GET", "/v1/keys?all=true", "", 403}, // it may read, and not administrate
+		{operator, "GET", "/v1/keys?all=true&customer=acme", "", 400},
+		{operator, "GET", "/v1/keys?all=true&operator=true", "", 400},
+		{admin.Key, "GET", "/v1/keys?all=true", "", 403},
+		{admin.Key, "GET", "/v1/keys?all=true&customer=acme", "", 403},
 		{admin.Key, "POST", "/v1/keys", `{"operator":true,"scopes":["read"]}`, 403},
 		{admin.Key, "POST", "/v1/keys", `{"customer":"other","scopes":["read"]}`, 403},
 		{admin.Key, "POST", "/v1/keys", `{"customer":"nobody","scopes":["read"]}`, 403},
@@ -232,6 +239,22 @@ func TestKeyRoutes(t *testing.T) {
 		if r := w.do(test.key, test.method, test.path, test.body); r.status != test.status {
 			t.Errorf("%s %s %s with the key %.5s… is answered %d %s, want %d", test.method, test.path, test.body, test.key, r.status, r.body, test.status)
 		}
+	}
+	// All are in one list, page by page.
+	var listed []string
+	for after := ""; ; {
+		page := want[customer.KeyPage](w, 200, operator, "GET", "/v1/keys?all=true&limit=3&after="+after, "")
+		for _, k := range page.Keys {
+			listed = append(listed, k.Prefix)
+		}
+		if after = page.Next; after == "" {
+			break
+		}
+	}
+	made := []string{admin.Prefix, theirs.Prefix, ops.Prefix, reader.Prefix}
+	slices.Sort(made)
+	if diff := cmp.Diff(made, listed); diff != "" {
+		t.Errorf("all keys: %s", diff)
 	}
 	// Another's key, the operator's and none are one answer.
 	for _, call := range [][2]string{{"GET", ""}, {"DELETE", ""}, {"POST", "/rotate"}} {

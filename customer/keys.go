@@ -248,6 +248,29 @@ func (s *Store) ListKeys(customer, after string, limit int) []Key {
 	return out
 }
 
+// ListAllKeys is as ListKeys of every customer and of the operator.
+func (s *Store) ListAllKeys(after string, limit int) []Key {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	var behind []string
+	for prefix := range s.mem.keys {
+		if prefix > after {
+			behind = append(behind, prefix)
+		}
+	}
+	slices.Sort(behind)
+	var out []Key
+	for _, prefix := range behind {
+		if len(out) >= limit {
+			break
+		}
+		if k := s.mem.keys[prefix]; s.mem.bound(k) {
+			out = append(out, k.shown(s.mem.uses[prefix]))
+		}
+	}
+	return out
+}
+
 // bound tells whether a key's customer is there, and the one that it was made for.
 func (m *memory) bound(k *key) bool {
 	if k.Customer == "" {

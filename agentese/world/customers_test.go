@@ -4,13 +4,17 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kgents/kgents/agentese"
 	"github.com/kgents/kgents/agentese/tree"
+	"github.com/kgents/kgents/customer"
 )
 
 // A customer's life by expressions: made, seen, given keys, near a limit, past it.
@@ -209,5 +213,71 @@ func TestObserversOfChanges(t *testing.T) {
 	}
 	if got := s.Audit(); len(got) > 0 {
 		t.Errorf("%+v", got)
+	}
+}
+
+// All keys are in one list, the oldest first, by age, use, end and scope, and without a
+// secret; a customer's key doesn't see it.
+func TestAllKeys(t *testing.T) {
+	s := newShop(t)
+	s.customer("acme")
+	s.customer("globex")
+	give := func(owner, scopes, name string) (prefix, secret string) {
+		t.Helper()
+		v := s.Must("world.customers." + owner + ".keys.refine[do=create][scopes=" + scopes + "][name=" + name + "]")
+		return figure(v, "key").(string), figure(v, "secret").(string)
+	}
+	first, own := give("acme", "ingest", "first")
+	second, _ := give("globex", "admin", "second")
+	third, _ := give("acme", "admin", "third")
+	// One that ends, and one of the operator's.
+	post := func(body map[string]any) (k customer.KeyView) {
+		t.Helper()
+		if err := s.Client.Do(t.Context(), http.MethodPost, "/v1/keys", nil, body, &k); err != nil {
+			t.Fatal(err)
+		}
+		return k
+	}
+	fourth := post(map[string]any{"customer": "globex", "scopes": []string{"read"}, "expires": time.Now().Add(10 * 24 * time.Hour)}).Prefix
+	fifth := post(map[string]any{"operator": true, "scopes": []string{"read"}}).Prefix
+	now := time.Now()
+	for _, tt := range []struct {
+		clauses string
+		later   time.Duration // when it is looked at
+		want    []any
+	}{
+		{"", 0, []any{first, second, third, fourth, fifth}},
+		{"[customer=acme]", 0, []any{first, third}},
+		{"[scope=admin]", 0, []any{second, third}},
+		{"[older=90d]", 0, nil},
+		{"[older=90d]", 91 * 24 * time.Hour, []any{first, second, third, fourth, fifth}},
+		{"[unused=30d][customer=globex]", 31 * 24 * time.Hour, []any{second, fourth}},
+		{"[unused=30d]", 29 * 24 * time.Hour, nil},
+		{"[ends=14d]", 0, []any{fourth}},
+		{"[ends=1d]", 0, nil},
+		{"[ends=1d]", 20 * 24 * time.Hour, []any{fourth}},
+		{"[where=customer=(the operator)]", 0, []any{fifth}},
+	} {
+		s.Session.Clock = func() time.Time { return now.Add(tt.later) }
+		v := s.Must("world.keys.manifest" + tt.clauses)
+		if diff := cmp.Diff(tt.want, listed(v, "key")); diff != "" {
+			t.Errorf("%s: %s", tt.clauses, diff)
+		}
+		if raw, err := json.Marshal(v); err != nil || strings.Contains(string(raw), own) {
+			t.Errorf("%s shows a secret, or %v", tt.clauses, err)
+		}
+		if ended := slices.Contains(listed(v, "state"), any(tree.Bad)); ended != (tt.later > 10*24*time.Hour && slices.Contains(tt.want, any(fourth))) {
+			t.Errorf("%s: %v", tt.clauses, listed(v, "state"))
+		}
+	}
+	if _, err := s.Run("world.keys.manifest[customer=nobody]"); kindOf(err) != agentese.KindNotFound {
+		t.Errorf("%v", err)
+	}
+	if _, err := s.Run("world.keys.manifest[unused=soon]"); kindOf(err) != agentese.KindClause {
+		t.Errorf("%v", err)
+	}
+	_, admin := give("acme", "admin", "theirs")
+	if v, err := s.runIn(s.as(admin), "world.keys.manifest"); kindOf(err) != agentese.KindDenied {
+		t.Errorf("a customer's key sees %+v, %v", v, err)
 	}
 }

@@ -45,7 +45,7 @@ func Context(from *living.Sources) *tree.Node {
 		}},
 		Children: []*tree.Node{
 			w.nats(), w.redis(), w.openmeter(), w.stripe(), w.api(), w.deadletter(), w.spool(), w.alerts(),
-			customers(from), plans(from), towns(from), kubernetes(from),
+			customers(from), keys(from), plans(from), towns(from), kubernetes(from),
 		},
 	}
 }
