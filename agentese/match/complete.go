@@ -9,6 +9,7 @@ import (
 
 	"github.com/kgents/kgents/agentese"
 	"github.com/kgents/kgents/agentese/tree"
+	"github.com/kgents/kgents/term"
 )
 
 // Complete says how the line can go on at the cursor (a byte of the line), best first,
@@ -465,7 +466,7 @@ func (c *completer) ranked() []Completion {
 			names--
 		}
 		seen[s.Text] = true
-		s.Line = printable(s.Line)
+		s.Line = term.Printable(s.Line)
 		out = append(out, s.Completion)
 	}
 	return out

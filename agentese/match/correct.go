@@ -8,6 +8,7 @@ import (
 
 	"github.com/kgents/kgents/agentese"
 	"github.com/kgents/kgents/agentese/tree"
+	"github.com/kgents/kgents/term"
 )
 
 // What decides: a reading is Sure if it costs at most sureCost and every other costs
@@ -101,7 +102,7 @@ func combine(all [][]reading, sure bool) Correction {
 				c.Changes = true
 			}
 		}
-		c.Candidates = append(c.Candidates, Candidate{Expr: e.String(), Score: float64(1 / (1 + cost)), Why: printable(strings.Join(why, ", "))})
+		c.Candidates = append(c.Candidates, Candidate{Expr: e.String(), Score: float64(1 / (1 + cost)), Why: term.Printable(strings.Join(why, ", "))})
 	}
 	add(0, all[0][0])
 	for i, rs := range all {

@@ -159,17 +159,6 @@ func (t *typed) is(w *word) hit {
 	return h
 }
 
-// printable is a text without what a terminal would take for an order: names and what
-// was typed may hold anything.
-func printable(s string) string {
-	return strings.Map(func(r rune) rune {
-		if unicode.IsPrint(r) {
-			return r
-		}
-		return utf8.RuneError
-	}, s)
-}
-
 // isPlural says whether b is the plural of a.
 func isPlural(a, b string) bool {
 	if len(a) < 3 || len(b) <= len(a)-1 || digit(a[len(a)-1]) {

@@ -1,7 +1,0 @@
-//go:build !linux
-
-package checks
-
-import "syscall"
-
-var dieWithTest *syscall.SysProcAttr
