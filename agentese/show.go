@@ -13,22 +13,33 @@ import (
 func (e *Error) Show(input string) string { return e.Render(input, term.Plain(), 80) }
 
 // Render is the mistake with the line of the input that it is in, underlined at its
-// place, then what is wrong, why, what to try and what is near, a line each, each
-// ended. Nothing of it moves the cursor, whatever the input holds. A line wider than
-// width columns is shown around the place, with … for what is left out; 0 or less is
-// no bound.
+// place, then what is wrong, why, what to try and what is near, each ended. Nothing of it
+// moves the cursor, whatever the input holds. An input wider than width columns is shown
+// around the place, with … for what is left out; the rest goes on below where it is wider.
+// 0 or less is no bound.
 func (e *Error) Render(input string, s term.Style, width int) string {
 	var b strings.Builder
 	if line, from, to, ok := e.place(input, width-2); ok {
 		b.WriteString("  " + line + "\n  " + strings.Repeat(" ", from) + s.Bad(strings.Repeat("^", max(1, to-from))) + "\n")
 	}
-	b.WriteString(s.Bad(string(e.Kind)+":") + " " + shown(e.What) + "\n")
+	// told writes a text behind a word of n columns, what doesn't fit below it.
+	told := func(word string, n int, text string) {
+		lines := []string{shown(text)}
+		if width > 0 && term.Width(lines[0]) > width-n-1 {
+			lines = term.Wrap(lines[0], max(width-n-1, 1))
+		}
+		for _, line := range lines {
+			b.WriteString(word + " " + line + "\n")
+			word = strings.Repeat(" ", n)
+		}
+	}
+	told(s.Bad(string(e.Kind)+":"), len(e.Kind)+1, e.What)
 	if e.Why != "" {
-		b.WriteString("  " + s.Faint("why:") + "  " + shown(e.Why) + "\n")
+		told("  "+s.Faint("why: "), 7, e.Why)
 	}
 	list := func(word string, entries []string) {
 		for _, entry := range entries {
-			b.WriteString("  " + s.Faint(word) + " " + shown(entry) + "\n")
+			told("  "+s.Faint(word), 2+len(word), entry)
 			word = strings.Repeat(" ", len(word))
 		}
 	}

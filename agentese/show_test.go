@@ -105,6 +105,28 @@ func TestShowLongLines(t *testing.T) {
 	}
 }
 
+// What an error says goes on below where it is wider than the terminal: no option is torn
+// apart, and what is there to be typed is whole.
+func TestShowWraps(t *testing.T) {
+	e := &Error{
+		Kind: KindAway, What: "the list of customers can't be asked", Why: "nothing answers at http://127.0.0.1:1: name another with --url",
+		Try: []string{"start it with 'kgents up', or wait until it is there"}, Related: []string{"world.customers.manifest[where=status=past_due][first=5]"},
+	}
+	want := lines(
+		"away: the list of customers can't be",
+		"      asked",
+		"  why:  nothing answers at",
+		"        http://127.0.0.1:1: name another",
+		"        with --url",
+		"  try:  start it with 'kgents up', or",
+		"        wait until it is there",
+		"  near: world.customers.manifest[where=status=past_due][first=5]",
+	)
+	if d := cmp.Diff(want, e.Render("", term.Plain(), 40)); d != "" {
+		t.Errorf("-want +got:\n%s", d)
+	}
+}
+
 // What Parse refuses is shown with its place.
 func TestShowOfParse(t *testing.T) {
 	const input = "world.manifest | void.manifest"

@@ -49,6 +49,28 @@ func Cut(text string, width int) string {
 	return b.String()
 }
 
+// Wrap breaks text at its blanks into lines of at most width columns. A word that is
+// wider stands alone.
+func Wrap(text string, width int) []string {
+	var lines []string
+	line, have := "", 0
+	for word := range strings.FieldsSeq(text) {
+		w := Width(word)
+		if line != "" && have+1+w > width {
+			lines = append(lines, line)
+			line, have = "", 0
+		}
+		if line != "" {
+			line, have = line+" ", have+1
+		}
+		line, have = line+word, have+w
+	}
+	if line != "" {
+		lines = append(lines, line)
+	}
+	return lines
+}
+
 // Bar draws a share of a whole over width columns, to an eighth of one. More than the
 // whole is full, and less than nothing empty.
 func Bar(share float64, width int) (full, empty string) {

@@ -2,6 +2,7 @@ package term
 
 import (
 	"math"
+	"slices"
 	"testing"
 )
 
@@ -31,6 +32,25 @@ func TestCutAndPad(t *testing.T) {
 		}
 		if got := Pad(test.text, test.width); got != test.pad {
 			t.Errorf("Pad(%q, %d) is %q, want %q", test.text, test.width, got, test.pad)
+		}
+	}
+}
+
+func TestWrap(t *testing.T) {
+	for _, test := range []struct {
+		text  string
+		width int
+		want  []string
+	}{
+		{"", 10, nil},
+		{"  one  two ", 10, []string{"one two"}},
+		{"one two three", 7, []string{"one two", "three"}},
+		{"one incomprehensible two", 5, []string{"one", "incomprehensible", "two"}},
+		{"日本 語", 4, []string{"日本", "語"}},
+		{"one two", 0, []string{"one", "two"}},
+	} {
+		if got := Wrap(test.text, test.width); !slices.Equal(got, test.want) {
+			t.Errorf("Wrap(%q, %d) is %q, want %q", test.text, test.width, got, test.want)
 		}
 	}
 }

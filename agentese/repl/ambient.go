@@ -127,7 +127,7 @@ func (v *view) look(ctx context.Context, width int, every time.Duration) []strin
 	case partsErr != nil:
 		lines = append(lines, s.trouble(partsErr, width)...)
 	case parts != nil:
-		parts.Title, parts.State, parts.Notes, parts.Next = "", "", nil, nil
+		parts.Title, parts.State, parts.Fields, parts.Notes, parts.Next = "", "", nil, nil, nil
 		lines = append(lines, s.draw(*parts, width, s.o.Now())...)
 	}
 	if alerts != nil {

@@ -148,3 +148,20 @@ func coarse(d time.Duration) string {
 		return fmt.Sprintf("%dd", d/(24*time.Hour))
 	}
 }
+
+// short is an instant where there is little room: the time of today, else the day with
+// it, and the year alone where it is another.
+func short(t, now time.Time) string {
+	if t.IsZero() {
+		return Human(t, "", now)
+	}
+	t, now = t.UTC(), now.UTC()
+	switch {
+	case t.Format(time.DateOnly) == now.Format(time.DateOnly):
+		return t.Format(time.TimeOnly)
+	case t.Year() == now.Year():
+		return t.Format("01-02 15:04")
+	default:
+		return t.Format(time.DateOnly)
+	}
+}

@@ -25,8 +25,9 @@ var (
 )
 
 // text writes Markdown so that it can be read: headings are bold, code is moved to the
-// right and not broken, paragraphs are as wide as the terminal, and the rest stays as
-// it is written.
+// right and neither broken nor cut, since it is there to be copied, paragraphs are as wide
+// as the terminal, a table's rows go on below where they are wider, and the rest stays as
+// it is written. No word of it is left out.
 func (r *renderer) text(text string) {
 	text = strings.Trim(strings.ReplaceAll(text, "\r\n", "\n"), "\n")
 	if strings.TrimSpace(text) == "" {
@@ -50,7 +51,7 @@ func (r *renderer) text(text string) {
 				fence = ""
 				continue
 			}
-			r.line("    " + line)
+			r.whole("    " + line)
 			empty = false
 			continue
 		case strings.HasPrefix(trimmed, "```"), strings.HasPrefix(trimmed, "~~~"):
@@ -70,9 +71,12 @@ func (r *renderer) text(text string) {
 		case bullet.MatchString(line):
 			flush()
 			paragraph = []string{line}
-		case strings.HasPrefix(trimmed, "|"), strings.HasPrefix(line, "    ") && len(paragraph) == 0, strings.HasPrefix(trimmed, ">"):
+		case strings.HasPrefix(trimmed, "|"), strings.HasPrefix(trimmed, ">"):
 			flush()
-			r.line(line)
+			r.hanging(line)
+		case strings.HasPrefix(line, "    ") && len(paragraph) == 0:
+			flush()
+			r.whole(line)
 		case len(paragraph) > 0:
 			paragraph = append(paragraph, trimmed)
 		default:
@@ -90,30 +94,22 @@ func (r *renderer) paragraph(text string) {
 		indent = text[:len(text)-len(strings.TrimLeft(text, " "))]
 	}
 	first := text[:len(indent)]
-	for _, line := range wrap(text[len(indent):], r.measure()-len(indent)) {
+	for _, line := range term.Wrap(text[len(indent):], r.measure()-len(indent)) {
 		r.line(first + strong.ReplaceAllStringFunc(line, func(m string) string { return r.s.Strong(strings.Trim(m, "*")) }))
 		first = indent
 	}
 }
 
-// wrap breaks a text at its blanks into lines of at most width columns. A word that is
-// wider stands alone.
-func wrap(text string, width int) []string {
-	var lines []string
-	line, have := "", 0
-	for word := range strings.FieldsSeq(text) {
-		w := term.Width(word)
-		if line != "" && have+1+w > width {
-			lines = append(lines, line)
-			line, have = "", 0
-		}
-		if line != "" {
-			line, have = line+" ", have+1
-		}
-		line, have = line+word, have+w
+// hanging writes a line, what doesn't fit into it below, a little to the right.
+func (r *renderer) hanging(text string) {
+	if r.width <= 0 || term.Width(text) <= r.width {
+		r.whole(text)
+		return
 	}
-	if line != "" {
-		lines = append(lines, line)
+	for i, line := range term.Wrap(text, max(r.width-2, 1)) {
+		if i > 0 {
+			line = "  " + line
+		}
+		r.whole(line)
 	}
-	return lines
 }

@@ -11,8 +11,10 @@ import (
 
 // Render writes a value for people: its title and state, its figures, its table, its
 // text, what to know about it and where to look from here. Nothing of it moves the
-// cursor, whatever it came from. width is the terminal's columns; 0 or less is no
-// terminal, and nothing is cut. now is what times are compared with. Its error is w's.
+// cursor, whatever it came from. width is the terminal's columns, and what is wider is
+// cut, but for what is there to be typed or copied and what is there to be read as a text;
+// 0 or less is no terminal, and nothing is cut. now is what times are compared with. Its
+// error is w's.
 func Render(w io.Writer, v Value, s term.Style, width int, now time.Time) error {
 	r := renderer{s: s, width: width, now: now}
 	r.title(v)
@@ -43,6 +45,9 @@ func (r *renderer) line(text string) {
 	}
 	r.b.WriteString(text + "\n")
 }
+
+// whole writes a line that is never cut.
+func (r *renderer) whole(text string) { r.b.WriteString(strings.TrimRight(text, " ") + "\n") }
 
 // gap is an empty line between two parts.
 func (r *renderer) gap() {
@@ -88,21 +93,45 @@ func (r *renderer) fields(fields []Field) {
 		widest = max(widest, term.Width(oneLine(f.Name)))
 	}
 	widest = min(widest, 40)
+	if r.width > 0 {
+		widest = min(widest, r.width/2)
+	}
 	for _, f := range fields {
 		value := Human(f.Value, f.Unit, r.now)
+		paint := func(text string) string { return text }
 		switch state, is := f.Value.(State); {
 		case f.State != "":
-			value = r.state(f.State, value)
+			paint = func(text string) string { return r.state(f.State, text) }
 		case is:
-			value = r.state(state, value)
+			paint = func(text string) string { return r.state(state, text) }
 		case f.Value == nil:
-			value = r.s.Faint(value)
+			paint = r.s.Faint
 		}
-		if f.Note != "" {
-			value += "  " + r.s.Faint(oneLine(f.Note))
-		}
-		r.line("  " + term.Pad(oneLine(f.Name), widest) + "  " + value)
+		r.field(term.Pad(oneLine(f.Name), widest), value, oneLine(f.Note), paint)
 	}
+}
+
+// field writes a figure with its note, what doesn't fit below it. Neither is cut: a secret
+// is shown once, and a reason is read to its end.
+func (r *renderer) field(name, value, note string, paint func(string) string) {
+	text, behind := paint(value), ""
+	if note != "" {
+		behind = "  " + r.s.Faint(note)
+	}
+	room := r.width - term.Width(name) - 4
+	if r.width <= 0 || term.Width(text)+term.Width(behind) <= room {
+		r.whole("  " + name + "  " + text + behind)
+		return
+	}
+	lead := "  " + name + "  "
+	put := func(text string, paint func(string) string) {
+		for _, line := range term.Wrap(text, max(room, 1)) {
+			r.whole(lead + paint(line))
+			lead = strings.Repeat(" ", term.Width(lead))
+		}
+	}
+	put(value, paint)
+	put(note, r.s.Faint)
 }
 
 // narrowest is how far a column is cut before the line is.
@@ -118,21 +147,18 @@ func (r *renderer) table(t *Table) {
 		return
 	}
 	columns := make([]term.Column, len(t.Columns))
-	widths := make([]int, len(t.Columns))
 	for i, c := range t.Columns {
 		columns[i] = term.Column{Title: strings.ToUpper(oneLine(c.Name)), Right: t.figures(i)}
-		widths[i] = term.Width(columns[i].Title)
 	}
-	rows := make([][]string, len(t.Rows))
-	for j, row := range t.Rows {
-		rows[j] = make([]string, len(t.Columns))
-		for i, c := range t.Columns {
-			rows[j][i] = Human(cell(row, i), c.Unit, r.now)
-			widths[i] = max(widths[i], term.Width(rows[j][i]))
-		}
+	cells, widths := r.cells(t, columns, false)
+	if r.tooWide(widths) > 0 {
+		cells, widths = r.cells(t, columns, true)
 	}
 	r.fit(widths)
-	for j, row := range rows {
+	last := len(columns) - 1
+	var rows [][]string
+	for j, row := range cells {
+		below := r.below(row, widths)
 		for i := range row {
 			row[i] = term.Cut(row[i], widths[i])
 			switch value := cell(t.Rows[j], i).(type) {
@@ -145,6 +171,12 @@ func (r *renderer) table(t *Table) {
 					row[i] = r.state(State(value), row[i])
 				}
 			}
+		}
+		rows = append(rows, row)
+		for _, text := range below {
+			more := make([]string, len(columns))
+			more[last] = text
+			rows = append(rows, more)
 		}
 	}
 	for i := range columns {
@@ -160,21 +192,48 @@ func (r *renderer) table(t *Table) {
 	}
 }
 
-// fit makes the widest columns narrower until the line is in the terminal, or none is
-// wider than narrowest.
-func (r *renderer) fit(widths []int) {
+// cells are a table's as people read them, and how wide each column is with its title.
+// brief writes times without the day where it is today, and without the year.
+func (r *renderer) cells(t *Table, columns []term.Column, brief bool) (cells [][]string, widths []int) {
+	widths = make([]int, len(columns))
+	for i, c := range columns {
+		widths[i] = term.Width(c.Title)
+	}
+	for _, row := range t.Rows {
+		texts := make([]string, len(columns))
+		for i, c := range t.Columns {
+			texts[i] = Human(cell(row, i), c.Unit, r.now)
+			if at, ok := cell(row, i).(time.Time); ok && brief {
+				texts[i] = short(at, r.now)
+			}
+			widths[i] = max(widths[i], term.Width(texts[i]))
+		}
+		cells = append(cells, texts)
+	}
+	return cells, widths
+}
+
+// tooWide is by how much columns are wider than the terminal.
+func (r *renderer) tooWide(widths []int) int {
 	if r.width <= 0 {
-		return
+		return 0
 	}
 	total := 2 * len(widths) // what is before each
 	for _, w := range widths {
 		total += w
 	}
-	for ; total > r.width; total-- {
-		widest := 0
-		for i, w := range widths {
+	return max(0, total-r.width)
+}
+
+// fit makes the widest columns narrower until the line is in the terminal, or none is
+// wider than narrowest. The first is left as it is: it has the names, which are there to
+// be typed.
+func (r *renderer) fit(widths []int) {
+	for over := r.tooWide(widths); over > 0 && len(widths) > 1; over-- {
+		widest := 1
+		for i, w := range widths[1:] {
 			if w > widths[widest] {
-				widest = i
+				widest = i + 1
 			}
 		}
 		if widths[widest] <= narrowest {
@@ -182,6 +241,32 @@ func (r *renderer) fit(widths []int) {
 		}
 		widths[widest]--
 	}
+}
+
+// Bounds of a last column that goes on below: how wide it is at least, and how many lines
+// it has at most.
+const (
+	readableCell = 20
+	cellLines    = 4
+)
+
+// below is what a row's last cell goes on with in the lines below it, where it is a text
+// that was made narrower; the cell itself is then its first line.
+func (r *renderer) below(row []string, widths []int) []string {
+	last := len(row) - 1
+	if last < 1 || widths[last] < readableCell || term.Width(row[last]) <= widths[last] {
+		return nil
+	}
+	lines := term.Wrap(row[last], widths[last])
+	if len(lines) > cellLines {
+		rest := strings.Join(lines[cellLines-1:], " ")
+		lines = append(lines[:cellLines-1], term.Cut(rest, widths[last]))
+	}
+	for i := range lines {
+		lines[i] = term.Cut(lines[i], widths[last])
+	}
+	row[last] = lines[0]
+	return lines[1:]
 }
 
 // figures says whether a column has nothing but numbers.
@@ -238,7 +323,7 @@ func (r *renderer) notes(notes []string) {
 	}
 	r.gap()
 	for _, n := range notes {
-		for _, line := range wrap(oneLine(n), r.measure()-2) {
+		for _, line := range term.Wrap(oneLine(n), r.measure()-2) {
 			r.line("  " + r.s.Faint(line))
 		}
 	}
@@ -249,20 +334,27 @@ func (r *renderer) next(next []Example) {
 		return
 	}
 	r.gap()
+	// An expression that leaves too little room for its line stands alone above it.
+	most := 60
+	if r.width > 0 {
+		most = min(most, r.width/2)
+	}
 	widest := 0
 	for _, e := range next {
-		widest = max(widest, term.Width(oneLine(e.Expr)))
+		if w := term.Width(oneLine(e.Expr)); w <= most {
+			widest = max(widest, w)
+		}
 	}
-	widest = min(widest, 60)
 	for _, e := range next {
-		if expr := oneLine(e.Expr); term.Width(expr) > widest { // it is there to be typed: never cut
-			r.line("  → " + expr)
-			if e.Line != "" {
-				r.line(strings.Repeat(" ", widest+6) + r.s.Faint(oneLine(e.Line)))
-			}
+		expr, line := oneLine(e.Expr), r.s.Faint(oneLine(e.Line))
+		if term.Width(expr) <= widest {
+			r.line("  → " + term.Pad(expr, widest) + "  " + line)
 			continue
 		}
-		r.line("  → " + term.Pad(oneLine(e.Expr), widest) + "  " + r.s.Faint(oneLine(e.Line)))
+		r.whole("  → " + expr) // it is there to be typed
+		if e.Line != "" {
+			r.line(strings.Repeat(" ", widest+6) + line)
+		}
 	}
 }
 
