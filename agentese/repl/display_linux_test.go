@@ -267,3 +267,50 @@ func TestTerminalTellsAboveRows(t *testing.T) {
 		return strings.Contains(screen, "nats is circuit open\n● degraded") && strings.Count(strings.ReplaceAll(screen, "\n", ""), "word") == 45 && strings.HasSuffix(screen, "end")
 	})
 }
+
+// Who comes for the first time is told what to write, and in no terminal is a word torn
+// apart by the end of a row.
+func TestTerminalGreets(t *testing.T) {
+	for _, columns := range []uint16{40, 80, 200} {
+		t.Run(fmt.Sprint(columns), func(t *testing.T) {
+			state := t.TempDir()
+			x := startTerminalOf(t, columns, state)
+			first := func(screen string) bool {
+				return strings.Contains(strings.ReplaceAll(screen, "\n", " "), "why are webhooks slow")
+			}
+			x.shows("what to write, and the keys", func(screen string) bool {
+				return first(screen) && strings.Contains(screen, "Ctrl-D") && strings.HasSuffix(screen, "admin ›")
+			})
+			x.send("self.status.manifest\r")
+			x.shows("it has run", func(screen string) bool { return strings.Contains(screen, "Status  ●") && line(screen) == "" })
+			x.send("\x04")
+			x.expect("LEFT []")
+			again := startTerminalOf(t, columns, state)
+			again.shows("the keys alone", func(screen string) bool { return !first(screen) && strings.HasSuffix(screen, "admin ›") })
+		})
+	}
+}
+
+// A paste of several lines is coloured line by line: what is well is not marked as wrong.
+func TestTerminalPasteColours(t *testing.T) {
+	x := startTerminal(t, t.TempDir())
+	x.prompted("/")
+	x.send("\x1b[200~world.nats.manifest\n/observer admin\nself.status.manifest\x1b[201~")
+	x.shows("all of it", func(screen string) bool { return strings.HasSuffix(screen, "self.status.manifest") })
+	if strings.Contains(x.raw(), "\x1b[31m") {
+		t.Errorf("something is marked as wrong: %q", x.raw())
+	}
+}
+
+// What is typed where a number was asked for is no answer, and not lost either.
+func TestTerminalTypedAtPick(t *testing.T) {
+	x := startTerminal(t, t.TempDir())
+	x.prompted("/")
+	x.send("where are keys kept\r")
+	x.expect("n for none › ")
+	x.send("self.status.manifest\r")
+	x.expect("nothing was run")
+	x.shows("it is the next line", func(screen string) bool { return line(screen) == "self.status.manifest" })
+	x.send("\r")
+	x.expect("Status  ●")
+}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/kgents/kgents/agentese"
 	"github.com/kgents/kgents/agentese/tree"
+	"github.com/kgents/kgents/term"
 )
 
 // reserve are rows kept free below the prompt, so that the editor never draws over the
@@ -228,7 +229,11 @@ func (e *editor) notes() []string {
 	defer e.mu.Unlock()
 	var out []string
 	for _, n := range e.pending {
-		out = append(out, e.s.mark(n.state, "● ")+e.s.style.Faint(e.s.o.Now().Format("15:04:05")+"  ")+printable(n.text))
+		head := e.s.mark(n.state, "● ") + e.s.style.Faint(e.s.o.Now().Format("15:04:05")+"  ")
+		for _, line := range term.Wrap(printable(n.text), max(e.s.width()-term.Width(head), 20)) {
+			out = append(out, head+line)
+			head = strings.Repeat(" ", term.Width(head))
+		}
 	}
 	e.pending, e.repaint = nil, false
 	return out
@@ -344,6 +349,9 @@ func (s *Shell) Interactive(ctx context.Context) error {
 	defer done()
 	tasks.Go(func() { s.follow(background, e.tell) })
 	tasks.Go(func() {
+		if text := s.keyTrouble(background); text != "" {
+			e.tell([]note{{tree.Warn, text}})
+		}
 		s.refresh(background)
 		// A place that was taken up from the last session may be gone by now.
 		if place := s.Place(); len(place) > 0 {

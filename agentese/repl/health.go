@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strings"
 	"time"
@@ -198,6 +199,26 @@ func stateOf(word string) tree.State {
 		return tree.Bad
 	}
 	return tree.Unknown
+}
+
+// keyTrouble is what to tell of an API key that opens nothing; empty where it opens
+// something, or that can't be told now.
+func (s *Shell) keyTrouble(ctx context.Context) string {
+	api := s.o.Sources.API
+	if api == nil {
+		return ""
+	}
+	ctx, cancel := context.WithTimeout(ctx, pollTimeout)
+	defer cancel()
+	_, err := api.Bytes(ctx, http.MethodGet, "/v1/entitlements", nil, nil)
+	switch {
+	case client.Status(err) != http.StatusUnauthorized:
+		return ""
+	case api.Key == "":
+		return "there is no API key, and without one little is shown: name a file with one with --key-file, or set API_KEYS"
+	default:
+		return "the API key is not known to " + api.URL + ", and without one little is shown: name a file with another with --key-file, or set API_KEYS"
+	}
 }
 
 // follow looks until ctx ends, and tells what has changed.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -151,4 +152,31 @@ func FuzzRead(f *testing.F) {
 		r.out.Reset()
 		r.paint(line)
 	})
+}
+
+// A key that opens nothing is told before anything is asked for; what can't be told now
+// is not.
+func TestKeyTrouble(t *testing.T) {
+	for _, test := range []struct {
+		key    string
+		status int
+		want   string
+	}{
+		{"kg_known", http.StatusOK, ""},
+		{"kg_operators", http.StatusBadRequest, ""},
+		{"kg_narrow", http.StatusForbidden, ""},
+		{"kg_busy", http.StatusTooManyRequests, ""},
+		{"kg_known", http.StatusBadGateway, ""},
+		{"kg_unknown", http.StatusUnauthorized, "the API key is not known to URL, and without one little is shown: name a file with another with --key-file, or set API_KEYS"},
+		{"", http.StatusUnauthorized, "there is no API key, and without one little is shown: name a file with one with --key-file, or set API_KEYS"},
+	} {
+		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(test.status) }))
+		r := newRig(t, func(o *Options) {
+			o.Sources.API = &client.Client{URL: server.URL, Key: test.key, HTTP: server.Client()}
+		})
+		if got := strings.ReplaceAll(r.keyTrouble(t.Context()), server.URL, "URL"); got != test.want {
+			t.Errorf("%q and %d: %q, want %q", test.key, test.status, got, test.want)
+		}
+		server.Close()
+	}
 }

@@ -2,9 +2,12 @@ package repl
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/kgents/kgents/agentese"
+	"github.com/kgents/kgents/agentese/match"
+	"github.com/kgents/kgents/agentese/search"
 	"github.com/kgents/kgents/agentese/tree"
 )
 
@@ -65,11 +68,48 @@ func (s *Shell) help(ctx context.Context, about string) outcome {
 			return shown(helpNode(p, canonical, aspect))
 		}
 	}
-	out := s.near(ctx, about, outcome{err: &agentese.Error{
-		Kind: agentese.KindNotFound, What: "there is no help on " + printable(about),
+	return s.helpNear(ctx, about)
+}
+
+// helpNear is the help on what was mistyped or is a part of a path, where that is sure,
+// else what there is help on. Nothing is run by it.
+func (s *Shell) helpNear(ctx context.Context, about string) outcome {
+	place, observer := s.Place(), s.session.Observer
+	c := s.match.Correct(about, place, observer)
+	var near []string
+	for i, x := range c.Candidates {
+		e, err := agentese.Parse(x.Expr)
+		if err != nil || len(e.Steps) != 1 || c.Verdict == match.None {
+			continue
+		}
+		p, _, canonical, depth := s.tree.Find(e.Steps[0].Texts())
+		if depth < len(e.Steps[0].Names) {
+			continue
+		}
+		if i == 0 && !s.strict && (c.Verdict == match.Sure || c.Verdict == match.Exact) {
+			aspect := agentese.Aspect(strings.ToLower(e.Steps[0].Aspect.Text))
+			if !strings.Contains(strings.ToLower(about), string(aspect)) {
+				aspect = "" // it was added
+			}
+			out := shown(helpNode(p, canonical, aspect))
+			out.said = []string{"help " + agentese.JoinPath(canonical...)}
+			return out
+		}
+		near = append(near, "help "+agentese.JoinPath(canonical...))
+	}
+	if len(near) == 0 {
+		for _, f := range s.search.Find(ctx, search.Query{Text: about, Place: place, Observer: observer, Limit: 3, Now: s.o.Now()}) {
+			if e, err := agentese.Parse(f.Expr); err == nil {
+				near = append(near, "help "+agentese.JoinPath(e.Steps[0].Texts()...))
+			}
+		}
+	}
+	slices.Sort(near)
+	near = slices.Compact(near)
+	return outcome{err: &agentese.Error{
+		Kind: agentese.KindNotFound, What: "there is no help on " + printable(about), Related: near[:min(len(near), maxOffers)],
 		Try: []string{"help", "help moving", "help asking", "help changing", "help world.nats"},
-	}})
-	return out
+	}}
 }
 
 func (s *Shell) helpAspect(a agentese.Aspect) tree.Value {

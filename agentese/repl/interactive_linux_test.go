@@ -70,6 +70,12 @@ var escapes = regexp.MustCompile(`\x1b\[[0-9;? ]*[a-zA-Z]|\x1b[=>]|\r`)
 
 func startTerminal(t *testing.T, state string, env ...string) *terminal {
 	t.Helper()
+	return startTerminalOf(t, 100, state, env...)
+}
+
+// startTerminalOf is one of some columns.
+func startTerminalOf(t *testing.T, columns uint16, state string, env ...string) *terminal {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +89,7 @@ func startTerminal(t *testing.T, state string, env ...string) *terminal {
 	}
 	defer tty.Close()
 	x.file = file
-	if err := pty.Setsize(file, &pty.Winsize{Rows: 24, Cols: 100}); err != nil {
+	if err := pty.Setsize(file, &pty.Winsize{Rows: 24, Cols: columns}); err != nil {
 		t.Fatal(err)
 	}
 	if x.before, err = xterm.GetState(int(file.Fd())); err != nil {

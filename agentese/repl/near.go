@@ -175,6 +175,9 @@ func (s *Shell) pick(ctx context.Context, line string, offers []offer, note stri
 		answer = "1"
 	}
 	n, err := strconv.Atoi(answer)
+	if err != nil && len(answer) > 1 && !strings.EqualFold(answer, "no") && !strings.EqualFold(answer, "none") {
+		s.begun = answer // it was meant as the next line, and is shown as that before it is run
+	}
 	if err != nil || n < 1 || n > len(offers) {
 		return outcome{said: []string{errNone.Error()}, none: true}
 	}
@@ -294,7 +297,7 @@ func (s *Shell) confirm(ctx context.Context, p tree.Preview) (bool, error) {
 	case p.Rollback > 0:
 		s.say(s.style.Faint("  it is undone by itself if it doesn't hold within " + term.Duration(p.Rollback)))
 	case p.CanUndo:
-		s.say(s.style.Faint("  it can be undone"))
+		s.say(s.style.Faint("  it can be undone; with [rollback=1m] it is, by itself, if it doesn't hold"))
 	default:
 		word = wordOf(p.Text)
 		s.say(s.style.Bad("  it can't be undone") + s.style.Faint(": "+printable(firstOf(p.Final, "there is no way back"))))

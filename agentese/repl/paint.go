@@ -10,7 +10,15 @@ import (
 
 // paint colours a line as it is typed. It works on tokens and never changes the text,
 // but that a control character is shown as one that moves nothing.
-func (s *Shell) paint(line string) string {
+func (s *Shell) paint(text string) string {
+	lines := strings.Split(text, "\n") // of a paste: each is one by itself
+	for i, line := range lines {
+		lines[i] = s.paintLine(line)
+	}
+	return strings.Join(lines, "\n")
+}
+
+func (s *Shell) paintLine(line string) string {
 	tokens := lex(line)
 	var b strings.Builder
 	word, _, _ := strings.Cut(strings.TrimSpace(line), " ")

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -317,5 +318,37 @@ func TestNothingPickedEndsAPaste(t *testing.T) {
 	}
 	if _, err := r.Run(t.Context(), "circit"); err != nil {
 		t.Errorf("with one: %v", err)
+	}
+}
+
+// Help on what is mistyped, or on a part of a path, is help: nothing is looked at for it.
+func TestHelpNear(t *testing.T) {
+	circuit := []match.Candidate{{Expr: "world.nats.circuit.manifest", Score: .9}, {Expr: "world.nats.manifest", Score: .8}}
+	for _, test := range []struct {
+		line    string
+		c       match.Correction
+		found   []search.Suggestion
+		said    string // of what there is help
+		near    []string
+		refused bool
+	}{
+		{line: "help ciruit", c: match.Correction{Verdict: match.Sure, Candidates: circuit}, said: "world.nats.circuit: the circuit breaker"},
+		{line: "help ciruit", c: match.Correction{Verdict: match.Ask, Candidates: circuit}, near: []string{"help world.nats", "help world.nats.circuit"}, refused: true},
+		{line: "help letters", c: match.Correction{Verdict: match.Sure, Candidates: []match.Candidate{{Expr: "world.deadletter.refine[do=drop]"}}}, said: "world.deadletter: dead letters"},
+		{line: "help me", found: []search.Suggestion{{Expr: "world.redis.manifest"}}, near: []string{"help world.redis"}, refused: true},
+		{line: "help me", refused: true},
+	} {
+		r := newRig(t, nil).attended()
+		about := strings.TrimPrefix(test.line, "help ")
+		r.canned.corrections = map[string]match.Correction{about: test.c}
+		r.canned.found = map[string][]search.Suggestion{about: test.found}
+		_, err := r.Run(t.Context(), test.line)
+		e, refused := errors.AsType[*agentese.Error](err)
+		if refused != test.refused || !strings.Contains(r.out.String(), test.said) || len(r.asked) > 0 || strings.Contains(r.out.String(), "messages") {
+			t.Errorf("%s: %v, asked %q:\n%s", test.line, err, r.asked, &r.out)
+		}
+		if refused && !slices.Equal(e.Related, test.near) {
+			t.Errorf("%s: near are %q, want %q", test.line, e.Related, test.near)
+		}
 	}
 }

@@ -9,27 +9,49 @@ import (
 	"github.com/kgents/kgents/agentese"
 	"github.com/kgents/kgents/agentese/search"
 	"github.com/kgents/kgents/agentese/tree"
+	"github.com/kgents/kgents/term"
 )
 
 // after is a moment for another goroutine to come to where it listens.
 func after() <-chan time.Time { return time.After(20 * time.Millisecond) }
 
-// greet says where one is, and takes up the last session.
+// greet says where one is, and takes up the last session. Who is here for the first time
+// is told what to write.
 func (s *Shell) greet() {
 	where := ""
 	if s.o.Sources.API != nil {
 		where = s.o.Sources.API.URL
 	}
-	s.say(s.style.Strong("kgents") + "  " + printable(where) + "  " + s.style.Faint("?  what is here   Tab  completes   help  explains   Ctrl-D  ends"))
+	s.say(s.style.Strong("kgents") + "  " + printable(where))
+	if len(s.lines) == 0 {
+		s.tellFaint("Write where to look, world.manifest, or what you want to know: why are webhooks slow. Looking changes nothing, and what would is shown and asked about first.")
+	}
+	s.tellFaint("?  what is here   Tab  completes   help  explains   Ctrl-D  ends")
 	if s.keep == nil {
 		s.say(s.style.Warn("nothing is kept, and nothing can be changed: ") + printable(s.unkept.Error()))
 		return
 	}
+	if s.unkept != nil {
+		s.unwritten = true
+		s.tellFaint("the history can't be read: " + s.unkept.Error())
+	}
 	if s.forgot != nil {
-		s.say(s.style.Faint("what was picked before can't be read: " + printable(s.forgot.Error())))
+		s.tellFaint("what was picked before can't be read: " + s.forgot.Error())
 	}
 	for _, line := range s.restore() {
-		s.say(s.style.Faint(printable(line)))
+		s.tellFaint(line)
+	}
+}
+
+// tellFaint says something beside the matter, in as many lines as it takes.
+func (s *Shell) tellFaint(text string) {
+	text = printable(text)
+	lines := []string{text}
+	if w := s.width(); w > 0 && term.Width(text) > w {
+		lines = term.Wrap(text, w)
+	}
+	for _, line := range lines {
+		s.say(s.style.Faint(line))
 	}
 }
 

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"errors"
@@ -53,12 +54,14 @@ Where a model is configured, as for towns (TOWN_MODEL_URL) or by --model-url, it
 asked which of at most 20 paths words mean that this machine is not sure of. It sees no
 name, id or figure, and can run nothing.
 
-It starts also when nothing answers, and finds the system as soon as it does. What is
-no terminal gets a snapshot. A script (--script, - is standard input; or -c) stops at
-the first line that fails, with exit code 1; nothing in it is corrected, and a change
-needs [yes] or --yes. A mistake in the flags is exit code 2. NO_COLOR is respected.`,
+It starts also when nothing answers, and finds the system as soon as it does. A script
+(--script, - is standard input; -c; or lines that are piped in) stops at the first line
+that fails, with exit code 1; nothing in it is corrected, and a change needs [yes] or
+--yes. What is no terminal and has no script gets a snapshot. A mistake in the flags is
+exit code 2. NO_COLOR is respected.`,
 		Example: `  kgents repl
   kgents repl -c world.manifest
+  echo world.nats.manifest | kgents repl
   kgents repl -c 'world.customers.manifest[plan=free]' --output json
   kgents repl --script morning.txt --keep-going
   kgents repl --ambient --every 5s
@@ -152,12 +155,26 @@ func (f *replCommand) run(cmd *cobra.Command) error {
 		// Ctrl-C stops a line and not the shell: it looks after signals itself.
 		return s.Interactive(context.WithoutCancel(ctx))
 	default:
-		err = s.Snapshot(ctx)
+		piped := bufio.NewReader(script)
+		if !isPiped(os.Stdin) {
+			err = s.Snapshot(ctx)
+		} else if _, none := piped.Peek(1); none != nil {
+			err = s.Snapshot(ctx)
+		} else {
+			err = s.Script(ctx, piped, "standard input", f.keepGoing)
+		}
 	}
 	if errors.Is(err, repl.ErrFailed) {
 		return errReported
 	}
 	return err
+}
+
+// isPiped says whether something may be written into a file from elsewhere: it is neither
+// a terminal nor /dev/null.
+func isPiped(f *os.File) bool {
+	info, err := f.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice == 0
 }
 
 // options is the shell's part of the flags and the environment. done gives back what

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -46,6 +47,15 @@ func (t *target) resolve() error {
 		return err
 	}
 	flags := map[string]string{}
+	for _, f := range []struct{ flag, path string }{{"--key-file", t.keyFile}, {"--webhook-secret-file", t.secretFile}} {
+		if f.path == "" {
+			continue
+		}
+		// Said by its own name, and not by that of the setting which it is for.
+		if _, err := os.Stat(f.path); errors.Is(err, fs.ErrNotExist) {
+			return fmt.Errorf("%s: there is no such file; it takes the path of a file, not the secret", f.flag)
+		}
+	}
 	if t.keyFile != "" {
 		flags["api-keys-file"] = t.keyFile
 	}
