@@ -169,6 +169,11 @@ func TestTerminalKeys(t *testing.T) {
 		{"letters that are Meta elsewhere", "one two\xc3\xa4", "one twoä"}, // ä is Meta-d, which deletes a word
 		{"combining", "cafe\u0301s", "cafe\u0301s"},
 		{"a function key", "ab\x1b[15~cd", "abcd"},
+		{"keys that mean nothing here", "a\x1b[2~b\x1b[5~\x1bOPc\x1b[1;5A\x1b[1;2Dd\x1b[24~e", "abcde"},
+		{"Delete", "abc\x1b[D\x1b[3~", "ab"},
+		{"Delete at the end", "abc\x1b[3~", "abc"},
+		{"Home and End", "b\x1b[Ha\x1b[F\x1b[1~\x1b[4~c", "abc"},
+		{"words", "one two\x1bbX\x1b[1;5DY\x1b[1;5C", "one YXtwo"},
 		{"a control key", "ab\x1cc", "abc"},
 		{"Ctrl-D at the end", "abc\x04", "abc"},
 		{"Ctrl-D before the end", "abc\x1b[D\x04", "ab"},
@@ -177,6 +182,40 @@ func TestTerminalKeys(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			x := startTerminal(t, t.TempDir())
 			x.prompted("/")
+			x.send(test.keys + "|")
+			x.shows(test.want, func(screen string) bool { return line(screen) == test.want+"|" })
+		})
+	}
+}
+
+// Ctrl-Z where nobody could continue the program leaves it and the line as they are.
+func TestTerminalSuspendAlone(t *testing.T) {
+	x := startTerminal(t, t.TempDir())
+	x.prompted("/")
+	x.send("self.status.\x1a")
+	x.shows("the line again", func(screen string) bool {
+		return strings.Count(screen, "self.status.") == 2 && line(screen) == "self.status."
+	})
+	x.send("manifest\r")
+	x.expect("Status  ●")
+}
+
+// The grey text is taken whole by the arrow, by End and by Ctrl-E, and name by name by
+// Alt-F.
+func TestTerminalGrey(t *testing.T) {
+	for _, test := range []struct{ name, keys, want string }{
+		{"arrow", "\x1b[C", "world.nats"},
+		{"End", "\x1b[F", "world.nats"},
+		{"Ctrl-E", "\x05", "world.nats"},
+		{"Alt-F", "\x1bf", "world"},
+		{"Alt-F twice", "\x1bf\x1bf", "world.nats"},
+		{"before the end of the line", "\x1b[D\x05", "wor"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			x := startTerminal(t, t.TempDir())
+			x.prompted("/")
+			x.send("wor")
+			x.shows("the grey text", func(screen string) bool { return line(screen) == "world.nats" })
 			x.send(test.keys + "|")
 			x.shows(test.want, func(screen string) bool { return line(screen) == test.want+"|" })
 		})

@@ -44,6 +44,7 @@ type editor struct {
 	said     string // the line for which grey text was looked for, and the text
 	grey     string
 	look     lookup
+	before   *xterm.State // of the terminal, while nobody reads
 
 	mu       sync.Mutex
 	pending  []note
@@ -82,10 +83,13 @@ func newEditor(s *Shell) *editor {
 	rl.Hint.SetProvider(e.glimpse)
 	rl.History.Add("history", past{s})
 	builtin := rl.Keymap.Commands()
-	done, insert, end := builtin["accept-line"], builtin["self-insert"], builtin["end-of-file"]
+	done, insert, end, remove := builtin["accept-line"], builtin["self-insert"], builtin["end-of-file"], builtin["delete-char"]
+	atEnd := func() bool { return rl.Cursor().Pos() >= rl.Line().Len() }
 	rl.Keymap.Register(e.lookups())
 	rl.Keymap.Register(map[string]func(){
 		"kgents-tell": e.above, "kgents-stop": e.stop, "kgents-complete": e.tab, "kgents-abort": e.abort,
+		"kgents-suspend": e.suspend,
+		"kgents-nothing": func() { rl.History.SkipSave() },
 		"accept-line": func() {
 			if e.look.on {
 				if e.look.find(e.s, string(*rl.Line())); len(e.look.lines) == 0 {
@@ -107,10 +111,14 @@ func newEditor(s *Shell) *editor {
 			}
 		},
 		"end-of-file": func() {
-			if e.forget() || rl.Line().Len() > 0 && rl.Cursor().Pos() >= rl.Line().Len() {
-				return // there is no letter to delete
+			if !e.forget() && (rl.Line().Len() == 0 || !atEnd()) { // else there is no letter to delete
+				end()
 			}
-			end()
+		},
+		"delete-char": func() {
+			if !atEnd() { // the editor's own would delete the letter before
+				remove()
+			}
 		},
 	})
 	for _, keymap := range []string{"emacs", "emacs-standard", "vi-insert"} {
@@ -120,6 +128,15 @@ func newEditor(s *Shell) *editor {
 		_ = rl.Config.Bind(keymap, "\x03", "kgents-abort", false)
 		_ = rl.Config.Bind(keymap, "\x1b\x03", "kgents-abort", false)
 		_ = rl.Config.Bind(keymap, "\x04", "end-of-file", false)
+		_ = rl.Config.Bind(keymap, "\x1a", "kgents-suspend", false)
+		for command, all := range movingKeys {
+			for _, keys := range all {
+				_ = rl.Config.Bind(keymap, keys, command, false)
+			}
+		}
+		for _, keys := range idleKeys() {
+			_ = rl.Config.Bind(keymap, keys, "kgents-nothing", false)
+		}
 		_ = rl.Config.Bind(keymap, "\x1b[", "skip-csi-sequence", false) // a key that nobody knows
 	}
 	return e
@@ -339,6 +356,7 @@ func (s *Shell) Interactive(ctx context.Context) error {
 	defer signal.Stop(interrupts)
 
 	e := newEditor(s)
+	e.before = before
 	s.ask, s.session.Confirm = e.ask, s.confirm
 	s.screen = s.onScreen
 	s.greet()

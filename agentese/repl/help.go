@@ -23,8 +23,8 @@ Where a model is configured (TOWN_MODEL_URL, or --model-url) and this machine is
 	"changing": `A change shows first what it would do, with counts and names, and asks. ` + "`[dry_run=true]`" + ` only shows it, ` + "`[yes]`" + ` doesn't ask, ` + "`[rollback=2m]`" + ` undoes it by itself if it doesn't hold.
 What can't be undone asks for a word instead of y. Each change is a line of the audit, in the shell's state directory and in the program's log.`,
 	"observers": `An observer is how far you want to reach: default only looks, explorer, developer, architect and admin may do more. ` + "`/observer architect`" + ` changes it. What the API key doesn't open stays closed to all of them.`,
-	"keys": `Tab completes, and again goes through the list. The grey text is what may come: → or Ctrl-E takes it, Alt-F a word of it. Ctrl-R searches the history for lines that have all the words typed, and again finds an older one; ↑ and ↓ go through it.
-Ctrl-C stops what runs, or empties the line; Ctrl-D ends the shell. Ctrl-L clears the screen. Several lines that are pasted are shown first, and run one after the other at Enter.`,
+	"keys": `Tab completes, and again goes through the list. The grey text is what may come: →, End or Ctrl-E takes it, Alt-F a name of it. Ctrl-R searches the history for lines that have all the words typed, and again finds an older one; ↑ and ↓ go through it.
+Ctrl-C stops what runs, or empties the line; Ctrl-D ends the shell where the line is empty; Ctrl-Z stops it until fg. Ctrl-L clears the screen. Several lines that are pasted are shown first, and run one after the other at Enter.`,
 	"scripts": `kgents repl --script FILE runs a file, - standard input; # begins a comment. It stops at the first line that fails, --keep-going goes on. -c runs one line. --output json gives a JSON document a line.
 In a script nothing is corrected: a line that is no exact expression fails, and says what may have been meant. A change needs [yes] or --yes.`,
 	">>": `a >> b gives what a shows to b: ` + "`world.customers.manifest >> concept.identity.manifest`" + `. Steps are checked before the first of them is done. help of a path says what it takes.`,

@@ -96,15 +96,42 @@ func (e *editor) lookups() map[string]func() {
 			}
 		}
 	}
-	// What moves the cursor takes the line, to be edited.
-	for _, name := range []string{"forward-char", "backward-char", "beginning-of-line", "end-of-line"} {
+	// What moves the cursor takes the line, to be edited; at its end, the grey text.
+	takes := map[string]func() bool{"end-of-line": e.takeGrey, "forward-word": e.takeGreyWord}
+	for _, name := range []string{"forward-char", "backward-char", "forward-word", "backward-word", "beginning-of-line", "end-of-line"} {
 		own[name] = func() {
-			if !e.taken() || name == "beginning-of-line" {
-				builtin[name]()
+			if grey, ok := takes[name]; e.taken() && name != "beginning-of-line" || ok && grey() {
+				return
 			}
+			builtin[name]()
 		}
 	}
 	return own
+}
+
+// takeGrey makes the grey text a part of the line. False: there is none, or it is not
+// behind the cursor.
+func (e *editor) takeGrey() bool {
+	return e.rl.Display.AcceptInline(e.rl.Line(), e.rl.Cursor())
+}
+
+// takeGreyWord takes a name of the grey text, with what stands before it.
+func (e *editor) takeGreyWord() bool {
+	had := e.rl.Line().Len()
+	if !e.takeGrey() {
+		return false
+	}
+	line := []rune(*e.rl.Line())
+	end := had
+	for end < len(line) && !isName(line[end]) {
+		end++
+	}
+	for end < len(line) && isName(line[end]) {
+		end++
+	}
+	e.rl.Line().Set(line[:end]...)
+	e.rl.Cursor().Set(end)
+	return true
 }
 
 // older goes n lines back in what a search has found. False: there is no search.

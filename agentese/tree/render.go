@@ -67,8 +67,21 @@ func (r *renderer) title(v Value) {
 	if v.Changed {
 		parts = append(parts, r.s.Good("✓ done"))
 	}
-	if len(parts) > 0 {
-		r.line(strings.Join(parts, "  "))
+	if len(parts) == 0 {
+		return
+	}
+	if text := strings.Join(parts, "  "); r.width <= 0 || term.Width(text) <= r.width {
+		r.whole(text)
+		return
+	}
+	for _, part := range parts { // each by itself, and the title read to its end
+		if v.Title != "" && part == parts[0] {
+			for _, line := range term.Wrap(oneLine(v.Title), r.width) {
+				r.whole(r.s.Strong(line))
+			}
+			continue
+		}
+		r.line(part)
 	}
 }
 

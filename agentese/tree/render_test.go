@@ -92,7 +92,8 @@ func TestRender(t *testing.T) {
 			Columns: []Column{{Name: "one"}, {Name: "two"}, {Name: "three"}},
 			Rows:    [][]any{{"abcdefghijkl", "abcdefghijkl", "abcdefghijkl"}},
 		}}, 20, []string{
-			"customers of the sy…",
+			"customers of the",
+			"system",
 			"",
 			"  ONE           TWO…",
 			"  abcdefghijkl  abc…",
