@@ -20,7 +20,7 @@ func Context(from *living.Sources) *tree.Node {
 	return &tree.Node{
 		Name: "concept",
 		Line: "what is promised and defined: guarantees, alerts, runbook, checklist, metrics, plans, laws",
-		Doc: "What doesn't change while you look: the promises and the tests that show them, the alert rules and why they exist, the runbook with what to do, the production checklist and its rollout by phase, " +
+		Doc: "What doesn't change while you look: the promises and the tests that show them, the alert rules and why they exist, the runbook with what to do, all other pages of the documentation, the production checklist and its rollout by phase, " +
 			"what each metric and each word of the plans means, and the laws of this language. All of it is what this very program was built with.",
 		Synonyms: []string{"documentation", "docs", "definitions", "reference", "manual", "knowledge", "theory", "what things mean", "glossary", "handbook", "policies", "how it should be"},
 		Affords: []tree.Affordance{{
@@ -33,7 +33,7 @@ func Context(from *living.Sources) *tree.Node {
 			See:      v.overview,
 		}},
 		Children: []*tree.Node{
-			guaranteesNode(), v.alertsNode(), runbookNode(), v.checklistNode(), v.forestNode(), v.metricsNode(), plansNode(), lawsNode(), identityNode(),
+			guaranteesNode(), v.alertsNode(), runbookNode(), docsNode(), v.checklistNode(), v.forestNode(), v.metricsNode(), plansNode(), lawsNode(), identityNode(),
 		},
 	}
 }

@@ -175,6 +175,8 @@ func (v *view) count(name string) int {
 		return len(entries)
 	case "runbook":
 		return len(runbookSections())
+	case "docs":
+		return len(docPages())
 	case "checklist":
 		l, _ := list()
 		return len(l.Items())

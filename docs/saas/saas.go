@@ -74,12 +74,13 @@ func Sections(document string) []Section { return sections()[document] }
 var sections = sync.OnceValue(func() map[string][]Section {
 	out := map[string][]Section{}
 	for _, d := range Documents() {
-		out[d] = divide(Text(d))
+		out[d] = Divide(Text(d))
 	}
 	return out
 })
 
-func divide(document string) []Section {
+// Divide is a document's text by its headings.
+func Divide(document string) []Section {
 	var out []Section
 	var body, above []string
 	fenced := false
