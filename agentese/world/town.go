@@ -26,7 +26,8 @@ func towns(sources *living.Sources) *tree.Node {
 		Name: "town", Line: "Agent Town: towns of agents that live by themselves or when told",
 		Doc: `Agent Town: towns in which agents live through the phases of a day. Each town is a customer's, everything that happens in it is metered once, and the plan limits how many towns there are, how many citizens each has, and what they use. ` +
 			`The list comes from GET /v1/town: the operator's key sees the towns of all customers, a customer's key its own. ` +
-			`A town with a pace lives by itself, one without only when it is stepped. limited says why the plan did not allow what was wanted last: such a town lives on without spending.`,
+			`A town with a pace lives by itself, one without only when it is stepped. limited says why the plan did not allow what was wanted last: such a town lives on without spending. ` +
+			`refine founds one, if the plan of its customer allows one more of that size.`,
 		Synonyms: []string{
 			"agent town", "towns", "simulation", "village", "agents", "worlds", "sandbox", "agent simulation", "settlements", "where the agents live", "places", "demo", "multi agent",
 		},
@@ -45,7 +46,7 @@ func towns(sources *living.Sources) *tree.Node {
 				{Expr: "world.town.manifest[customer=acme]", Line: "acme's"},
 			},
 			See: func(ctx context.Context, c *tree.Call) (tree.Value, error) { return seeTowns(ctx, from, c) },
-		}},
+		}, foundTowns(from)},
 		Live: &tree.Live{
 			Node: oneTown(from),
 			List: func(ctx context.Context, c *tree.Call) ([]tree.Entry, error) {
@@ -172,7 +173,7 @@ func seeTowns(ctx context.Context, from *settled, c *tree.Call) (tree.Value, err
 		v.Note(fmt.Sprintf("There are more than these %d: [limit=] looks at more.", len(all)))
 	}
 	if len(all) == 0 {
-		v.Note("There is no town: 'kgents town create' or POST /v1/town founds one.")
+		v.Note("There is no town: world.town.refine[customer=…], kgents town new or POST /v1/town founds one.")
 	}
 	return v, nil
 }

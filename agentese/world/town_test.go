@@ -106,3 +106,59 @@ func TestTown(t *testing.T) {
 		}
 	}
 }
+
+// A town is founded by an expression, as its customer's plan allows.
+func TestFoundTown(t *testing.T) {
+	s := newShop(t)
+	s.customer("acme")
+	for _, tt := range []struct{ clauses, says string }{
+		{"[customer=acme]", "found a town of 3 citizens for acme, who has 0; it lives only when told"},
+		{"[customer=acme][name=Spring Field][citizens=7][seconds=90]", `found the town "Spring Field" of 7 citizens for acme, who has 0; it lives by itself, a phase every 1m30s`},
+		{"[customer=acme][seconds=90]", "billed to acme"},
+		{"[customer=acme][model]", "A language model decides"},
+	} {
+		v := s.Must("world.town.refine" + tt.clauses + "[dry_run]")
+		if said := v.Text + strings.Join(v.Notes, "\n"); !strings.Contains(said, tt.says) {
+			t.Errorf("%s says %s", tt.clauses, said)
+		}
+	}
+	for clauses, kind := range map[string]agentese.Kind{
+		"":                            agentese.KindClause, // whose?
+		"[customer=nobody]":           agentese.KindNotFound,
+		"[customer=acme][citizens=5]": agentese.KindClause,
+		"[customer=acme][seconds=0]":  agentese.KindClause,
+		"[customer=acme][name=" + strings.Repeat("x", 81) + "]": agentese.KindClause,
+	} {
+		if _, err := s.Run("world.town.refine" + clauses); kindOf(err) != kind {
+			t.Errorf("%s: %v", clauses, err)
+		}
+	}
+	if v := s.Must("world.town.manifest"); len(v.Table.Rows) != 0 {
+		t.Errorf("there is a town: %+v", v.Table)
+	}
+	s.Session.Observer = tree.Explorer
+	if _, err := s.Run("world.town.refine[customer=acme]"); kindOf(err) != agentese.KindDenied {
+		t.Errorf("an explorer: %v", err)
+	}
+	s.Session.Observer = tree.Developer
+	v := s.Must("world.town.refine[do=create][customer=acme][name=Springfield]")
+	if !v.Changed || figure(v, "customer") != "acme" || figure(v, "citizens") != 3 || figure(v, "pace") != "when told" || !strings.HasSuffix(v.Title, ": Springfield") {
+		t.Errorf("%+v", v)
+	}
+	if v := s.Must("world.town.manifest"); !cmp.Equal([]any{"Springfield"}, listed(v, "name")) {
+		t.Errorf("%+v", v.Table)
+	}
+	if v := s.Must("world.town.refine[customer=acme][name=Springfield][dry_run]"); !strings.Contains(strings.Join(v.Notes, " "), "a town of that name already") {
+		t.Errorf("%+v", v)
+	}
+	// The plan has the last word.
+	for range 10 {
+		if _, err := s.Run("world.town.refine[customer=acme]"); err != nil {
+			if !strings.Contains(err.Error()+errorWhy(err), "plan") {
+				t.Errorf("%v", err)
+			}
+			return
+		}
+	}
+	t.Error("the plan free lets acme have ten towns")
+}
