@@ -15,7 +15,8 @@ func customerLimits(from *living.Sources) *tree.Node {
 		Name: "limits", Line: "what one customer may use: used of allowed, and what is refused",
 		Doc: `The entitlements of one customer: for each feature of its plan what was used in the period, what the plan allows, what is left, and what happens past the limit: refused with 402, or billed as overage. ` +
 			`Answered from memory by GET /v1/entitlements; what is used shows within a second. The plan's rate of requests a minute, past which the answer is 429, stands with it. ` +
-			`A feature that is refused is an error here: the customer waits for the period to end, or takes one of the plans that would allow it. stale means that the meter could not be asked, so used may be too low.`,
+			`A feature that is refused is an error here: the customer waits for the period to end, or takes one of the plans that would allow it. stale means that the meter could not be asked, so used may be too low. ` +
+			`No customer has a limit of its own: for more it takes another plan, or the operator sets one whatever is paid (PATCH /v1/customers/{id} with override), which stays until it is taken away.`,
 		Synonyms: []string{
 			"quota", "quotas", "entitlements", "allowance", "caps", "rate limit", "remaining", "what is left", "402", "429", "payment required", "too many requests", "limit reached", "over quota", "credits left", "throttled",
 		},

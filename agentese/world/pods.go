@@ -65,8 +65,8 @@ func onePod(from *living.Sources) *tree.Node {
 			{
 				Aspect: agentese.Manifest, Line: "its containers, and why one is not ready",
 				Asks: []string{
-					"describe the pod", "kubectl describe pod", "why does this pod crash", "what is wrong with the pod nats-0", "containers of a pod", "exit code of the container", "how did the container end",
-					"which image does this pod run", "when was the pod started", "is the pod nats-1 ready", "why was this pod restarted", "was it oom killed, this pod", "show pod redis-0", "on which node is the pod redis-0", "last termination of the container",
+					"describe the pod nats-0", "kubectl describe pod redis-0", "why does the pod nats-2 crash", "what is wrong with the pod nats-0", "containers of pod kgents-meter-0", "exit code of redis-0", "how did nats-1 end",
+					"which image does pod nats-0 run", "when was the pod redis-0 started", "is the pod nats-1 ready", "why was nats-2 restarted", "was redis-0 oom killed", "show pod redis-0", "on which node is the pod redis-0", "last termination of nats-0",
 				},
 				Examples: []tree.Example{{Expr: "world.kubernetes.pods.nats-0.manifest", Line: "NATS' first pod"}},
 				See: func(ctx context.Context, c *tree.Call) (tree.Value, error) {
@@ -80,9 +80,9 @@ func onePod(from *living.Sources) *tree.Node {
 			{
 				Aspect: agentese.Witness, Line: "the newest lines of its log",
 				Asks: []string{
-					"kubectl logs of a pod", "log of the pod nats-0", "tail the log of redis-0", "what did this pod write", "last words of the crashed pod", "log of the container that crashed", "kubectl logs --previous",
-					"log of the previous container", "stack trace of the crashed pod", "stdout of the pod", "stderr of nats-1", "show me the pod's log since 2am", "grep for timeout in the log of a pod", "last 200 lines of the pod's log",
-					"why did the container panic, show its log", "output of the backup job's pod", "what did nats-2 print before it died",
+					"kubectl logs of a pod", "log of the pod nats-0", "tail the log of redis-0", "what did pod nats-0 write", "last words of the crashed pod redis-0", "log of the container that crashed", "kubectl logs --previous",
+					"log of the previous container", "stack trace of the pod kgents-meter-0", "stdout of the pod nats-2", "stderr of nats-1", "show me the pod's log since 2am", "grep for timeout in the log of pod redis-0", "last 200 lines of the pod's log",
+					"output of the backup job's pod", "what did nats-2 print before it died",
 				},
 				Params: logParams(),
 				Examples: []tree.Example{
