@@ -4,9 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"maps"
-	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -18,6 +16,7 @@ import (
 	"github.com/prometheus/common/model"
 
 	"github.com/kgents/kgents/alerts"
+	"github.com/kgents/kgents/alerts/prometheustest"
 )
 
 const (
@@ -97,43 +96,11 @@ func TestEvaluationTime(t *testing.T) {
 	if out, err := promtool(t, "tsdb", "create-blocks-from", "openmetrics", "-q", "--max-block-duration=744h", file("history"), file("data")); err != nil {
 		t.Fatalf("%v: %s", err, out)
 	}
-	for name, text := range map[string]string{
-		"rules.yaml":      string(alerts.Source()),
-		"prometheus.yaml": "global: {evaluation_interval: 1s}\nrule_files: [rules.yaml]\n",
-	} {
-		if err := os.WriteFile(file(name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	log, err := os.Create(file("log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	cmd := exec.Command("prometheus", "--config.file="+file("prometheus.yaml"), "--storage.tsdb.path="+file("data"),
-		"--storage.tsdb.retention.time=30d", "--web.listen-address="+addr, "--log.level=warn")
-	cmd.Stdout, cmd.Stderr = log, log
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if t.Failed() {
-			said, _ := os.ReadFile(file("log"))
-			t.Logf("Prometheus: %s", said)
-		}
-	})
+	prom := prometheustest.Start(t, prometheustest.Options{Rules: alerts.Source(), Data: file("data")})
 
 	best, rounds, last := map[string]float64{}, 0, ""
 	eventually(t, "the rules are evaluated a few times", func() bool {
-		families := metricsOf(t, addr)
+		families := metricsOf(t, prom.URL)
 		taken, when := families["prometheus_rule_group_last_duration_seconds"], families["prometheus_rule_group_last_evaluation_timestamp_seconds"]
 		if taken == nil || when == nil || when.String() == last {
 			return false
@@ -149,7 +116,7 @@ func TestEvaluationTime(t *testing.T) {
 		return rounds >= 30
 	})
 	failures := 0.0
-	for _, m := range metricsOf(t, addr)["prometheus_rule_evaluation_failures_total"].GetMetric() {
+	for _, m := range metricsOf(t, prom.URL)["prometheus_rule_evaluation_failures_total"].GetMetric() {
 		failures += m.GetCounter().GetValue()
 	}
 	if failures > 0 {
@@ -188,9 +155,9 @@ func distinct(families map[string]*dto.MetricFamily) map[string]*dto.MetricFamil
 }
 
 // metricsOf is nil while nobody answers.
-func metricsOf(t *testing.T, addr string) map[string]*dto.MetricFamily {
+func metricsOf(t *testing.T, url string) map[string]*dto.MetricFamily {
 	t.Helper()
-	resp, err := client.Get("http://" + addr + "/metrics")
+	resp, err := client.Get(url + "/metrics")
 	if err != nil {
 		return nil
 	}

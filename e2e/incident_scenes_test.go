@@ -5,9 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,7 +15,7 @@ import (
 
 	"github.com/kgents/kgents/admit/redistest"
 	"github.com/kgents/kgents/alerts"
-	"github.com/kgents/kgents/chaos/world"
+	"github.com/kgents/kgents/alerts/prometheustest"
 	"github.com/kgents/kgents/infra/k8s/alertmanagertest"
 	"sigs.k8s.io/yaml"
 )
@@ -260,7 +257,8 @@ func paged(t *testing.T) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
-	prom := startPrometheus(t, rules, am.URL, s.url)
+	prom := prometheustest.Start(t, prometheustest.Options{Rules: rules, Alertmanager: am.URL, Grafana: "https://grafana.example"})
+	prom.Watch(t, "kgents", map[string]string{s.url: "kgents-api"})
 	done := make(chan struct{}) // all night long
 	var sender sync.WaitGroup
 	sender.Go(func() {
@@ -274,41 +272,8 @@ func paged(t *testing.T) *scene {
 		}
 	})
 	t.Cleanup(func() { close(done); sender.Wait() })
-	s.env = append(s.env, "PROMETHEUS_URL="+prom, "ALERTMANAGER_URL="+am.URL)
+	s.env = append(s.env, "PROMETHEUS_URL="+prom.URL, "ALERTMANAGER_URL="+am.URL)
 	return s
-}
-
-// startPrometheus scrapes the program each second.
-func startPrometheus(t *testing.T, rules []byte, alertmanager, target string) string {
-	t.Helper()
-	dir := t.TempDir()
-	config := fmt.Sprintf(`
-global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s, external_labels: {grafana: "https://grafana.example"}}
-rule_files: [rules.yaml]
-alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}
-scrape_configs: [{job_name: kgents-api, static_configs: [{targets: [%q], labels: {namespace: kgents}}]}]
-`, strings.TrimPrefix(alertmanager, "http://"), strings.TrimPrefix(target, "http://"))
-	for name, text := range map[string][]byte{"prometheus.yaml": []byte(config), "rules.yaml": rules} {
-		if err := os.WriteFile(filepath.Join(dir, name), text, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	addr := world.FreeAddr(t)
-	cmd := exec.Command("prometheus", "--config.file", filepath.Join(dir, "prometheus.yaml"), "--storage.tsdb.path", filepath.Join(dir, "data"),
-		"--web.listen-address", addr, "--log.level", "warn")
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("prometheus is needed (Debian's package prometheus): %v", err)
-	}
-	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
-	eventually(t, 30*time.Second, func() (bool, any) {
-		resp, err := http.Get("http://" + addr + "/-/ready")
-		if err != nil {
-			return false, err
-		}
-		resp.Body.Close()
-		return resp.StatusCode == http.StatusOK, resp.Status
-	})
-	return "http://" + addr
 }
 
 func runawayTown(t *testing.T) *scene {

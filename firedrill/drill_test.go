@@ -145,7 +145,7 @@ func play(t *testing.T, s scene, prom *prometheus, am *alertmanagertest.Alertman
 	if s.before != nil {
 		s.before(d)
 	}
-	prom.watch(t, s.name, jobs)
+	prom.Watch(t, s.name, jobs)
 	d.Eventually("Prometheus has scraped all", 30*time.Second, func() bool { return prom.seen(s.name, len(jobs)) })
 	time.Sleep(3 * betweenScrapes) // in which a wrong alert would come
 	d.await("nothing fires before the harm", func() bool {

@@ -12,6 +12,7 @@ import (
 	"github.com/goccy/go-yaml"
 
 	"github.com/kgents/kgents/alerts"
+	"github.com/kgents/kgents/alerts/prometheustest"
 )
 
 // Rules wait a 60th of their time, and look back a 60th; between these bounds. The
@@ -21,7 +22,7 @@ const (
 	pace                  = 60
 	leastFor, mostFor     = time.Second, 10 * time.Second
 	leastBack, mostBack   = 10 * time.Second, time.Minute
-	betweenScrapes        = time.Second
+	betweenScrapes        = prometheustest.Every
 	canaryEvery, deadWait = 15, 10
 )
 

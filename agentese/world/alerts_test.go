@@ -1,5 +1,3 @@
-//go:build linux
-
 package world_test
 
 import (
@@ -12,6 +10,7 @@ import (
 	"github.com/kgents/kgents/agentese/agentesetest"
 	"github.com/kgents/kgents/agentese/tree"
 	"github.com/kgents/kgents/alerts"
+	"github.com/kgents/kgents/alerts/prometheustest"
 	"github.com/kgents/kgents/infra/k8s/alertmanagertest"
 )
 
@@ -34,7 +33,9 @@ func TestAlerts(t *testing.T) {
 	am := alertmanagertest.Start(t, "../../infra/k8s/manifests/alertmanager", alertmanagertest.Waits{Group: 1e9, Interval: 1e9, Repeat: 3600e9})
 	rules := regexp.MustCompile(`(?m)^    for: .*$`).ReplaceAll(alerts.Source(), []byte("    for: 0s"))
 	rules = append(rules, theirs...)
-	r.Sources.PrometheusURL, r.Sources.AlertmanagerURL = agentesetest.Prometheus(t, rules, am.URL, r.URL()), am.URL
+	prom := prometheustest.Start(t, prometheustest.Options{Rules: rules, Alertmanager: am.URL})
+	prom.Watch(t, "", map[string]string{r.URL(): "kgents"})
+	r.Sources.PrometheusURL, r.Sources.AlertmanagerURL = prom.URL, am.URL
 	r.Send("1", "acme", agentesetest.Poison)
 	const alert = "world.alerts.DeadLettersGrowing"
 	r.Eventually("the alert fires, and Alertmanager has it", func() bool {

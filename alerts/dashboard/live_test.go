@@ -8,12 +8,8 @@ import (
 	"log/slog"
 	"maps"
 	"math"
-	"net"
 	"net/http"
 	"net/url"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,6 +18,7 @@ import (
 
 	"github.com/kgents/kgents/admit/redistest"
 	"github.com/kgents/kgents/alerts/dashboard"
+	"github.com/kgents/kgents/alerts/prometheustest"
 	"github.com/kgents/kgents/app"
 	"github.com/kgents/kgents/config"
 	"github.com/kgents/kgents/emit"
@@ -57,46 +54,9 @@ type server struct {
 
 func scrape(t *testing.T, target string) *server {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	l.Close()
-	dir := t.TempDir()
-	for name, text := range map[string]string{
-		"rules.yml": fires,
-		"prometheus.yml": fmt.Sprintf(`
-global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}
-rule_files: [rules.yml]
-scrape_configs:
-- job_name: kgents
-  static_configs: [{targets: [%q]}]
-`, strings.TrimPrefix(target, "http://")),
-	} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	log, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { log.Close() })
-	cmd := exec.Command("prometheus", "--config.file="+filepath.Join(dir, "prometheus.yml"),
-		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address="+addr)
-	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = log, log, dieWithTest
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("prometheus is needed (Debian's package prometheus): %v", err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if b, err := os.ReadFile(log.Name()); err == nil && t.Failed() {
-			t.Logf("log of Prometheus:\n%s", b)
-		}
-	})
-	return &server{t, "http://" + addr}
+	p := prometheustest.Start(t, prometheustest.Options{Rules: []byte(fires)})
+	p.Watch(t, "", map[string]string{target: "kgents"})
+	return &server{t, p.URL}
 }
 
 // ask returns how many series with a number a query has now.

@@ -4,11 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -17,6 +15,7 @@ import (
 	"time"
 
 	"github.com/kgents/kgents/alerts"
+	"github.com/kgents/kgents/alerts/prometheustest"
 	"github.com/kgents/kgents/infra/k8s/alertmanagertest"
 )
 
@@ -24,47 +23,16 @@ func init() { areas = append(areas, observabilityRows) }
 
 const alertmanagerManifests = "../../infra/k8s/manifests/alertmanager"
 
-// prometheus is a real one with rules, which has evaluated them when it is returned.
+// prometheus is a real one with rules, which scrapes an api, and a sink if there is one.
 func prometheus(t *testing.T, rules []byte, alertmanager string, targets ...string) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr, dir := l.Addr().String(), t.TempDir()
-	l.Close()
-	config := "global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}\nrule_files: [rules.yaml]\n"
-	if alertmanager != "" {
-		config += fmt.Sprintf("alerting: {alertmanagers: [{static_configs: [{targets: [%q]}]}]}\n", strings.TrimPrefix(alertmanager, "http://"))
-	}
-	config += "scrape_configs:\n"
+	p := prometheustest.Start(t, prometheustest.Options{Rules: rules, Alertmanager: alertmanager})
+	jobs := map[string]string{}
 	for i, target := range targets {
-		config += fmt.Sprintf("- {job_name: kgents%s, static_configs: [{targets: [%q]}]}\n", []string{"", "-sink"}[i], strings.TrimPrefix(target, "http://"))
+		jobs[target] = []string{"kgents", "kgents-sink"}[i]
 	}
-	for name, text := range map[string]string{"prometheus.yaml": config, "rules.yaml": string(rules)} {
-		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	log, err := os.Create(filepath.Join(dir, "log"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer log.Close()
-	cmd := exec.Command("prometheus", "--config.file", filepath.Join(dir, "prometheus.yaml"), "--storage.tsdb.path", filepath.Join(dir, "data"),
-		"--web.listen-address", addr, "--rules.alert.resend-delay", "1s", "--log.level", "warn")
-	cmd.Stdout, cmd.Stderr, cmd.SysProcAttr = log, log, dieWithTest
-	if err := cmd.Start(); err != nil {
-		t.Fatalf("prometheus is needed (Debian's package prometheus): %v", err)
-	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-		if text, _ := os.ReadFile(log.Name()); t.Failed() && len(text) > 0 {
-			t.Logf("log of prometheus:\n%s", text[max(0, len(text)-2000):])
-		}
-	})
-	return "http://" + addr
+	p.Watch(t, "", jobs)
+	return p.URL
 }
 
 // until waits until ok.
