@@ -147,6 +147,14 @@ func (a *API) operation(r Route) huma.Operation {
 	}
 }
 
+// At says in the document under which address the routes are; empty says nothing: they are
+// where the document is.
+func (a *API) At(url string) {
+	if url != "" {
+		a.huma.OpenAPI().Servers = []*huma.Server{{URL: url}}
+	}
+}
+
 // Describe adds a route to the document that is served by other means.
 func (a *API) Describe(op *huma.Operation) { a.huma.OpenAPI().AddOperation(op) }
 

@@ -30,7 +30,7 @@ func (a *App) stripeClient() *billing.Client {
 // Stripe's or a page to come back to. Who makes them and who opens them need not be one:
 // the same settings give the same links.
 func (a *App) checkoutLinks() *billing.Links {
-	return billing.NewLinks(billing.LinksConfig{Key: a.config.StripeAPIKey, ReturnURL: a.config.BillingReturnURL, Catalog: a.plans.Current})
+	return billing.NewLinks(billing.LinksConfig{Key: a.config.StripeAPIKey, ReturnURL: a.config.BillingReturnURL, PublicURL: a.config.PublicURL, Catalog: a.plans.Current})
 }
 
 // startBilling adds the routes that open Stripe's pages and change subscriptions.

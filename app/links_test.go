@@ -99,6 +99,53 @@ func TestCheckoutLink(t *testing.T) {
 	}
 }
 
+// Where the program is told by which address the world reaches it, a refusal, an answer of
+// entitlements and the OpenAPI document have whole addresses below it, and they open.
+func TestPublicURL(t *testing.T) {
+	t.Parallel()
+	stripe := stripetest.New(t)
+	client := billing.NewClient(billing.ClientConfig{Key: stripetest.Key, Base: stripe.URL})
+	defer client.Close()
+	if _, err := billing.Setup(t.Context(), client, plan.Default(), true); err != nil {
+		t.Fatal(err)
+	}
+	const public = "https://api.example.com/kgents"
+	p := start(t, config.RoleUp, settings(t, config.RoleUp, map[string]string{
+		"STRIPE_API_KEY": stripetest.Key, "STRIPE_API_BASE": stripe.URL, "BILLING_RETURN_URL": "https://app.example.com/billing",
+		"PUBLIC_URL": public + "/",
+	}))
+	p.ready()
+	key := p.keyOf("acme")
+	p.ask(key, "POST", "/v1/town", `{"citizens":3}`, 201, nil)
+	type refusal struct {
+		Upgrade  []struct{ Checkout string }
+		Checkout struct{ Path, URL string }
+	}
+	var refused refusal
+	p.ask(key, "POST", "/v1/town", `{"citizens":3}`, 402, &refused)
+	if len(refused.Upgrade) == 0 || refused.Checkout.URL != refused.Upgrade[0].Checkout || refused.Checkout.Path != "/v1/billing/checkout" {
+		t.Fatalf("refused with %+v", refused)
+	}
+	var asked struct{ Entitlements []refusal }
+	p.ask(key, "GET", "/v1/entitlements?feature=towns&existing=1", "", 200, &asked)
+	if len(asked.Entitlements) != 1 || len(asked.Entitlements[0].Upgrade) == 0 || asked.Entitlements[0].Upgrade[0].Checkout != refused.Checkout.URL {
+		t.Errorf("entitlements answer %+v, the refusal had %s", asked, refused.Checkout.URL)
+	}
+	path, below := strings.CutPrefix(refused.Checkout.URL, public)
+	if !below || !strings.HasPrefix(path, billing.LinkPath) {
+		t.Fatalf("the link is %s", refused.Checkout.URL)
+	}
+	req := p.request("GET", path, "")
+	req.Header.Del("Authorization")
+	if a := p.sendOnce(req); a.status != http.StatusSeeOther {
+		t.Errorf("the link is answered %d %s", a.status, a.body)
+	}
+	var document struct{ Servers []struct{ URL string } }
+	if err := json.Unmarshal([]byte(p.get("/openapi.json").body), &document); err != nil || len(document.Servers) != 1 || document.Servers[0].URL != public {
+		t.Errorf("the document has the servers %+v, %v", document.Servers, err)
+	}
+}
+
 // Without Stripe's key, or a page to come back to, a refusal has no link, and says how
 // to buy all the same.
 func TestNoCheckoutLink(t *testing.T) {

@@ -20,6 +20,7 @@ func (a *App) serveV1(mux *http.ServeMux) error {
 	web := api.New(mux, telemetry.ReadBuild().Version, func(route string, next http.Handler) http.Handler {
 		return a.guard(route, a.acquaint(next))
 	})
+	web.At(a.config.PublicURL)
 	for _, r := range a.v1 {
 		r.Register(web)
 	}

@@ -40,6 +40,7 @@ const (
 type LinksConfig struct {
 	Key       string // STRIPE_API_KEY; empty = there are no links
 	ReturnURL string // BILLING_RETURN_URL; empty = there are none, since checkout needs it
+	PublicURL string // PUBLIC_URL, without a slash at its end; empty = a link is a path
 	Catalog   Catalog
 }
 
@@ -51,6 +52,7 @@ type LinksConfig struct {
 // good for it. It is safe for concurrent use.
 type Links struct {
 	key     []byte
+	public  string
 	catalog Catalog
 	now     func() time.Time
 }
@@ -64,7 +66,7 @@ func NewLinks(c LinksConfig) *Links {
 	if err != nil {
 		return nil // of a length that HKDF can't make, which this isn't
 	}
-	return &Links{key: key, catalog: c.Catalog, now: time.Now}
+	return &Links{key: key, public: c.PublicURL, catalog: c.Catalog, now: time.Now}
 }
 
 // offer is what a link is for.
@@ -77,8 +79,8 @@ type offer struct {
 }
 
 // Link returns where customer can buy plan, by the month if there is such a price, else
-// by the year: a path to be resolved against the API's address. It is empty for a plan
-// without a price.
+// by the year: an address below PublicURL, or without one a path to be resolved against the
+// API's address. It is empty for a plan without a price.
 func (l *Links) Link(customer, plan string) string {
 	if l == nil {
 		return ""
@@ -97,7 +99,7 @@ func (l *Links) Link(customer, plan string) string {
 	if len(token) > maxToken {
 		return ""
 	}
-	return LinkPath + token
+	return l.public + LinkPath + token
 }
 
 // sign returns base64url(JSON).base64url(HMAC of what is before the dot).

@@ -38,6 +38,7 @@ type Config struct {
 	APIHost     string
 	APIPort     int // 0 takes a free port
 	CORSOrigins []string
+	PublicURL   string // by which the world reaches the API, without a slash at its end; empty = what is told of it are paths
 
 	APIRateLimit int // requests a second of one API key, 0 = no limit
 	APIRateBurst int // at once after a pause, 0 = APIRateLimit

@@ -59,7 +59,7 @@ func write(t *testing.T, content string) string {
 
 // everything has each variable set to something else than its default.
 var everything = vars{
-	"API_HOST": "::1", "API_PORT": "9000", "API_KEYS": "key-1, key-2,", "CORS_ORIGINS": "https://a.test,https://b.test",
+	"API_HOST": "::1", "API_PORT": "9000", "API_KEYS": "key-1, key-2,", "CORS_ORIGINS": "https://a.test,https://b.test", "PUBLIC_URL": "https://api.test/root/",
 	"API_RATE_LIMIT": "70", "API_RATE_BURST": "9",
 	"LOG_LEVEL": "WARN", "LOG_FORMAT": "json",
 	"NATS_SERVERS": "nats://user:hush@n1.test:4222, tls://n2.test:4222", "NATS_CREDS": "/etc/nats.creds",
@@ -88,7 +88,7 @@ func TestEveryVariableReachesItsField(t *testing.T) {
 		}
 	}
 	want := config.Config{
-		APIHost: "::1", APIPort: 9000, APIKeys: []string{"key-1", "key-2"}, CORSOrigins: []string{"https://a.test", "https://b.test"},
+		APIHost: "::1", APIPort: 9000, APIKeys: []string{"key-1", "key-2"}, CORSOrigins: []string{"https://a.test", "https://b.test"}, PublicURL: "https://api.test/root",
 		APIRateLimit: 70, APIRateBurst: 9,
 		LogLevel: slog.LevelWarn, LogFormat: "json",
 		NATSServers: []string{"nats://user:hush@n1.test:4222", "tls://n2.test:4222"}, NATSCreds: "/etc/nats.creds",

@@ -46,6 +46,23 @@ func urlSetter(example string, set func(*Config, string)) func(*Config, string) 
 	}
 }
 
+// setPublicURL takes what a path of the API can be put behind. It is told to everybody, so
+// it must hold no password.
+func setPublicURL(c *Config, s string) error {
+	u, err := url.Parse(s)
+	switch {
+	case s == "":
+		c.PublicURL = ""
+		return nil
+	case err != nil || u.Hostname() == "" || u.Scheme != "http" && u.Scheme != "https":
+		return errors.New("is no URL: use for example https://api.example.com")
+	case u.User != nil || u.RawQuery != "" || u.ForceQuery || strings.Contains(s, "#"):
+		return errors.New("has more than a scheme, a host and a path: use for example https://api.example.com")
+	}
+	c.PublicURL = strings.TrimRight(u.String(), "/")
+	return nil
+}
+
 func intSetter(low, high int, set func(*Config, int)) func(*Config, string) error {
 	return func(c *Config, s string) error {
 		n, err := strconv.Atoi(s)

@@ -191,6 +191,7 @@ func TestCredentialsInURLsAreNotShown(t *testing.T) {
 		{"NATS_SERVERS", "http://user:hush@hush/hush@n:4222", "xxxxx@n:4222"},
 		{"OPENMETER_BASE_URL", "ftp://user:hush@m.test", "ftp://user:xxxxx@m.test"},
 		{"OPENMETER_BASE_URL", "user:hush@m.test", "xxxxx@m.test"},
+		{"PUBLIC_URL", "https://user:hush@api.test", "https://user:xxxxx@api.test"}, // it would be told to customers
 	} {
 		_, _, err := config.Load(config.RoleUp, config.Source{Env: vars{test.name: test.value}.lookup})
 		got := problems(t, err)

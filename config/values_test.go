@@ -81,6 +81,8 @@ func TestMistakes(t *testing.T) {
 		place    = "is no place for backups: use the path of a directory, or s3://bucket/prefix"
 		endpoint = "is no server's URL: use https://host or https://host:port, without a user"
 		days     = "is no whole number from 0 to 3650"
+		public   = "is no URL: use for example https://api.example.com"
+		more     = "has more than a scheme, a host and a path: use for example https://api.example.com"
 		price    = "is no price of Stripe's: use its id, which begins with price_"
 		model    = "is no API that is known: use openai or anthropic"
 		budget   = "is no whole number from 0 to 1000000000"
@@ -164,6 +166,15 @@ func TestMistakes(t *testing.T) {
 		{"STRIPE_PRICE_TEAMS_MONTHLY", "price_", price},
 		{"STRIPE_PRICE_TEAMS_MONTHLY", "price_1/../x", price},
 		{"STRIPE_API_BASE", "127.0.0.1:12111", "is no URL: use for example http://127.0.0.1:12111"},
+		{"PUBLIC_URL", "api.example.com", public},
+		{"PUBLIC_URL", "//api.example.com", public},
+		{"PUBLIC_URL", "https://", public},
+		{"PUBLIC_URL", "https://:443", public},
+		{"PUBLIC_URL", "ftp://api.example.com", public},
+		{"PUBLIC_URL", "https://api.example.com:x", public},
+		{"PUBLIC_URL", "https://api.example.com?a=1", more},
+		{"PUBLIC_URL", "https://api.example.com/?", more},
+		{"PUBLIC_URL", "https://api.example.com/#", more},
 		{"BILLING_RETURN_URL", "/billing", "is no URL: use for example https://app.example.com/billing"},
 		{"USAGE_ALERT_URL", "mailto:alerts", "is no URL: use for example https://app.example.com/hooks/usage"},
 		{"TOWN_MODEL_URL", "api.openai.com", "is no URL: use for example https://api.openai.com/v1"},

@@ -88,6 +88,11 @@ func Variables() []Variable {
 			get: func(c Config) string { return strings.Join(c.CORSOrigins, ",") },
 		},
 		{
+			Name: "PUBLIC_URL", Help: "address by which the world reaches the API, for links to checkout in refusals and the OpenAPI document; empty = links are paths",
+			set: setPublicURL,
+			get: func(c Config) string { return c.PublicURL },
+		},
+		{
 			Name: "LOG_LEVEL", dflt: "info", Help: "debug, info, warn or error",
 			set: func(c *Config, s string) error {
 				if err := c.LogLevel.UnmarshalText([]byte(s)); err != nil {

@@ -44,7 +44,7 @@ type Option struct {
 	Limit    kgents.Limit `json:"limit" doc:"What it allows"`
 	Over     kgents.Over  `json:"over,omitempty" doc:"What happens past that"`
 	Prices   []Price      `json:"prices" doc:"What it costs, one an interval"`
-	Checkout string       `json:"checkout,omitempty" doc:"Where the customer can buy it, if there is such a page: a link for a browser, that needs no key and ends after a day. A path is one of this API's address"`
+	Checkout string       `json:"checkout,omitempty" doc:"Where the customer can buy it, if there is such a page: a link for a browser, that needs no key and ends after a day. Below PUBLIC_URL where that is set; else a path, of the address that answered"`
 }
 
 // Price is what an Option costs.

@@ -106,6 +106,9 @@ func TestStripe(t *testing.T) {
 					continue
 				}
 				seen++
+				if c.Data["PUBLIC_URL"] == "" {
+					t.Error("links to checkout would be paths: PUBLIC_URL is not set")
+				}
 				for name := range c.Data {
 					if !slices.ContainsFunc(config.Variables(), func(v config.Variable) bool { return v.Name == name && !v.Secret }) {
 						t.Errorf("%s is no setting, or a secret one", name)
