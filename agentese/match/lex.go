@@ -43,10 +43,11 @@ type lexer struct {
 	vocab *graph
 }
 
-// steps cuts the input at >> and |, but not within quotes.
+// steps cuts the input at >>, | and a > with blanks around it, but not within quotes or
+// brackets.
 func steps(in string) []string {
 	var out []string
-	quoted, from := false, 0
+	quoted, within, from := false, 0, 0
 	for i := 0; i < len(in); i++ {
 		switch c := in[i]; {
 		case c == '\\' && quoted:
@@ -54,6 +55,13 @@ func steps(in string) []string {
 		case c == '"':
 			quoted = !quoted
 		case quoted:
+		case c == '[':
+			within++
+		case c == ']':
+			within = max(0, within-1)
+		case c == '>' && within == 0 && strings.HasPrefix(in[i:], "> ") && i > 0 && in[i-1] == ' ' && i+2 < len(in):
+			out = append(out, in[from:i])
+			from = i + 1
 		case c == '|' || c == '>' && i+1 < len(in) && in[i+1] == '>':
 			out = append(out, in[from:i])
 			if c == '>' {

@@ -33,6 +33,9 @@ const (
 	examined = 48
 )
 
+// leastEnding is the shortest end of a live name by which it is found, in bytes.
+const leastEnding = 5
+
 func newNames(g *graph, s *tree.Snapshot) *names {
 	l := &names{sets: map[string]*set{}, nested: map[string]map[string]*set{}}
 	if s == nil {
@@ -115,6 +118,13 @@ func (x *set) like(t *typed, exactly bool) (out []hit) {
 		add(i)
 	}
 	crowd := to - from // of these, a short beginning decides nothing
+	if len(t.folded) >= leastEnding {
+		for i, f := range x.folded {
+			if len(f) >= len(t.folded)+3 && len(seen) < examined && strings.HasSuffix(f, t.folded) {
+				add(int32(i)) // nats_circuit_state for kgents_nats_circuit_state
+			}
+		}
+	}
 	if t.tolerant() {
 		p := t.prepared()
 		k := tolerance(len(t.folded) + 1)

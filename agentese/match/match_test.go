@@ -44,6 +44,8 @@ func TestCorrect(t *testing.T) {
 		{in: "incident 6h", verdict: match.Ask, expr: "time.incident.manifest[since=6h]", why: "added time, 6h → since=6h"},
 		{in: "world.deadletter.manifest reason=invalid", verdict: match.Sure, expr: "world.deadletter.manifest[reason=invalid]"},
 		{in: "world.deadletter.manifest[reason=invalid", verdict: match.Sure, expr: "world.deadletter.manifest[reason=invalid]"},
+		{in: "world.customers.manifest > concept.identity.manifest", verdict: match.Sure, expr: "world.customers.manifest >> concept.identity.manifest"},
+		{in: "concept.metrics.backlog_messages.manifest", verdict: match.Ask, expr: "concept.metrics.kgents_backlog_messages.manifest", why: "backlog_messages → kgents_backlog_messages"},
 		{in: "world.nats.circut.manifest >> concept.idenity.manifest", verdict: match.Sure, expr: "world.nats.circuit.manifest >> concept.identity.manifest", why: "circut → circuit, idenity → identity"},
 		{in: "world.nats.circut.manifest@span=night", verdict: match.Sure, expr: "world.nats.circuit.manifest@span=night", why: "circut → circuit"},
 

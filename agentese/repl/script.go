@@ -22,9 +22,13 @@ func (s *Shell) Script(ctx context.Context, r io.Reader, name string, keepGoing 
 	s.strict = true
 	in := bufio.NewScanner(r)
 	in.Buffer(make([]byte, 0, 4096), 4*agentese.MaxInput)
-	failed := false
-	for n := 1; in.Scan(); n++ {
-		line := uncommented(strings.TrimSuffix(in.Text(), "\r"))
+	failed, n := false, 1
+	for ; in.Scan(); n++ {
+		text := in.Text()
+		if n == 1 {
+			text = strings.TrimPrefix(text, "\ufeff") // as some editors begin a file
+		}
+		line := uncommented(strings.TrimSuffix(text, "\r"))
 		if strings.TrimSpace(line) == "" {
 			continue
 		}
@@ -43,7 +47,10 @@ func (s *Shell) Script(ctx context.Context, r io.Reader, name string, keepGoing 
 			break
 		}
 	}
-	if err := in.Err(); err != nil {
+	if err := in.Err(); errors.Is(err, bufio.ErrTooLong) {
+		s.warn(fmt.Sprintf("%s:%d can't be read: a line has at most %d characters", name, n, agentese.MaxInput))
+		return ErrFailed
+	} else if err != nil {
 		s.warn(fmt.Sprintf("%s can't be read on: %v", name, err))
 		return ErrFailed
 	}

@@ -27,6 +27,8 @@ func TestScript(t *testing.T) {
 	}{
 		{name: "all well", script: "# morning\n\nworld.nats\nmanifest # look\n..\nredis.manifest\n", wrote: []string{"NATS", "Redis"}},
 		{name: "windows", script: "world.nats.manifest\r\n", wrote: []string{"NATS"}},
+		{name: "from an editor that marks the order of bytes", script: "\ufeffworld.nats.manifest\n", wrote: []string{"NATS"}},
+		{name: "a line without an end", script: "world.nats.manifest\n" + strings.Repeat("a", 100_000) + "\n", failed: true, wrote: []string{"NATS"}, errs: []string{"script.txt:2 can't be read: a line has at most 10000 characters"}},
 		{name: "a # in quotes", script: `world.customers.manifest[where="a # b=c"]`, failed: true, errs: []string{"script.txt:1 failed"}},
 		{name: "stops", script: "world.nats.manifest\n\nworld.ciruit.manifest\nworld.redis.manifest\n", failed: true, wrote: []string{"NATS", "near", "world.nats.circuit.manifest"}, errs: []string{"script.txt:3 failed: world.ciruit.manifest"}, not: "Redis"},
 		{name: "goes on", script: "world.ciruit.manifest\nworld.redis.manifest\n", keepGoing: true, failed: true, wrote: []string{"Redis"}, errs: []string{"script.txt:1"}},

@@ -35,6 +35,8 @@ type envelope struct {
 	Data    json.RawMessage `json:"data"`
 }
 
+func (e envelope) identity() string { return e.Source + " " + e.ID }
+
 // drawn is an event of the sample.
 type drawn struct {
 	envelope
@@ -110,7 +112,12 @@ func (v *view) sip(ctx context.Context, c *tree.Call) (tree.Value, error) {
 	if len(sample) > 0 {
 		out.Then("time.trace."+agentese.QuoteName(sample[0].ID)+".manifest", "the way of one of them")
 	}
-	out.Then("void.entropy.sip[of=events][seed="+shown+"]", "draw with the same chance again")
+	again := agentese.NewStep(agentese.Sip, "void", "entropy").With("of", "events").With("n", strconv.Itoa(c.Args.Int("n")))
+	if customer := c.Args.Get("customer"); customer != "" {
+		again = again.With("customer", customer)
+	}
+	again = again.With("since", from.Format(time.RFC3339)).With("seed", shown)
+	out.Then(again.String(), "the same chance again: the same events, if none has come since and there are few")
 	return out, nil
 }
 
@@ -131,9 +138,25 @@ func (v *view) sample(ctx context.Context, c *tree.Call, r *rand.Rand, from, to 
 	} else {
 		sample, err = v.moments(ctx, c, r, from, to, n)
 		how = fmt.Sprintf("Drawn over time: %d random moments since %s, and of each the event that came last before it; so a quiet hour counts as much as a busy one.", len(sample), from.Format(time.RFC3339))
+		if more := others(r, all, sample, n); err == nil && len(more) > 0 {
+			// Most of the time had no event of its own: what is asked for is drawn all the same.
+			sample = append(sample, more...)
+			how += fmt.Sprintf(" The moments had no more: %d are from the newest %d events, by chance. A shorter time with [since=…] has more.", len(more), len(all))
+		}
 	}
 	slices.SortStableFunc(sample, func(a, b drawn) int { return b.Time.Compare(a.Time) })
 	return sample, how, err
+}
+
+// others are what a sample lacks to n, from all by chance, each once.
+func others(r *rand.Rand, all, sample []drawn, n int) []drawn {
+	seen := map[string]bool{}
+	for _, e := range sample {
+		seen[e.identity()] = true
+	}
+	rest := slices.DeleteFunc(slices.Clone(all), func(e drawn) bool { return seen[e.identity()] })
+	r.Shuffle(len(rest), func(i, j int) { rest[i], rest[j] = rest[j], rest[i] })
+	return rest[:min(len(rest), max(0, n-len(sample)))]
 }
 
 // moments draws by random moments. Where nothing is before a moment, the time begins
@@ -154,7 +177,7 @@ func (v *view) moments(ctx context.Context, c *tree.Call, r *rand.Rand, from, to
 			from = at.Truncate(time.Second).Add(time.Second)
 			continue
 		}
-		if key := found[0].Source + "\x00" + found[0].ID; !seen[key] {
+		if key := found[0].identity(); !seen[key] {
 			seen[key] = true
 			sample = append(sample, found[0])
 		}

@@ -66,6 +66,10 @@ func TestSample(t *testing.T) {
 	if d := cmp.Diff(v.Table.Rows, again.Table.Rows); d != "" {
 		t.Errorf("the same seed draws otherwise:\n%s", d)
 	}
+	told := v.Next[len(v.Next)-1].Expr
+	if d := cmp.Diff(v.Table.Rows, r.Must(told).Table.Rows); d != "" {
+		t.Errorf("%s, which it tells to draw the same with, draws otherwise:\n%s", told, d)
+	}
 	for _, who := range column(r.Must("void.entropy.sip[customer=acme][n=50]"), "customer") {
 		if who != "acme" {
 			t.Errorf("among acme's is one of %s", who)
@@ -89,10 +93,10 @@ func TestSample(t *testing.T) {
 		t.Errorf("by default: %v", err)
 	}
 	// What is given back can't be drawn any more; giving twice gives nothing.
-	if v := r.Must("void.gratitude.tithe"); field(v, "given back now") != 0.06 || field(v, "spent") != 0.04 {
+	if v := r.Must("void.gratitude.tithe"); field(v, "given back now") != 0.05 || field(v, "spent") != 0.05 {
 		t.Errorf("the tithe is %+v", v.Fields)
 	}
-	if v := r.Must("void.gratitude.tithe"); field(v, "given back now") != 0.0 || field(v, "given back in all") != 0.06 {
+	if v := r.Must("void.gratitude.tithe"); field(v, "given back now") != 0.0 || field(v, "given back in all") != 0.05 {
 		t.Errorf("the second tithe is %+v", v.Fields)
 	}
 	r.Session.Observer = tree.Admin
@@ -173,5 +177,21 @@ func TestShadow(t *testing.T) {
 	}
 	if v := r.Must("void.manifest"); field(v, "in the shadow") != int64(len(rows["tests"])+len(rows["alerts"])+len(rows["metrics"])) {
 		t.Errorf("at a glance it is %+v", v.Fields)
+	}
+}
+
+// Events that all came within a moment of a long time are drawn in the number that was
+// asked for, each once.
+func TestSampleOfABurst(t *testing.T) {
+	r := agentesetest.Start(t, agentesetest.Options{Observer: tree.Explorer})
+	for i := range 120 {
+		r.Send(fmt.Sprint("e", i), "acme", "smallville")
+	}
+	r.Eventually("all are counted", func() bool { return r.Counted() == 120 })
+	v := r.Must("void.entropy.sip[n=20][since=30d]")
+	ids := column(v, "id")
+	slices.Sort(ids)
+	if n := len(slices.Compact(ids)); n != 20 || field(v, "drawn") != int64(20) || !strings.Contains(strings.Join(v.Notes, " "), "from the newest 100 events") {
+		t.Errorf("of 120 events it has drawn %d: %v", n, v.Notes)
 	}
 }

@@ -253,7 +253,7 @@ func (w *world) fired(ctx context.Context, c *tree.Call, since time.Time, only s
 	for _, one := range times {
 		until := any(one.Until)
 		if one.Still {
-			until = nil
+			until = "fires still"
 		}
 		v.Table.Rows = append(v.Table.Rows, []any{one.From, one.Alert, one.Severity, until, max(one.Until.Sub(one.From), exact), one.Labels})
 	}
@@ -262,7 +262,7 @@ func (w *world) fired(ctx context.Context, c *tree.Call, since time.Time, only s
 		v.Table.Rows = v.Table.Rows[:tree.MaxRows]
 	}
 	v.Add("times", int64(max(len(v.Table.Rows), v.Table.Total)), "")
-	v.Note(fmt.Sprintf("Times are at most %s too late; one without an until fires still.", length(exact)))
+	v.Note(fmt.Sprintf("Times are at most %s too late.", length(exact)))
 	v.Then("world.alerts.manifest", "what fires now")
 	v.Then("time.incident.manifest", "with what else happened")
 	return v, nil

@@ -21,6 +21,11 @@ func (w *world) stripeEvents() *tree.Node {
 		Doc: "Each webhook of Stripe's has an event with an id (evt_…), by which Stripe's dashboard names it too. Those among the meter's newest hundred are listed here; any other can be named as well. " +
 			"Look at one to see where it is now: counted, refused as a dead letter, or not known. An event that is skipped, since it doesn't count, is nowhere.",
 		Synonyms: []string{"stripe event", "evt", "stripe event id", "webhook event", "payment event", "invoice event", "event by id", "stripe object"},
+		Affords: []tree.Affordance{{
+			Aspect: agentese.Manifest, Line: "those of Stripe's among the newest hundred events of the meter",
+			Examples: []tree.Example{{Expr: "world.stripe.events.manifest", Line: "the newest of Stripe's events"}},
+			See:      w.seeStripeEvents,
+		}},
 		Live: &tree.Live{
 			Open: true,
 			List: func(ctx context.Context, c *tree.Call) ([]tree.Entry, error) {
@@ -55,6 +60,25 @@ func (w *world) stripeEvents() *tree.Node {
 			},
 		},
 	}
+}
+
+func (w *world) seeStripeEvents(ctx context.Context, c *tree.Call) (tree.Value, error) {
+	stored, err := w.stored(ctx, c, url.Values{"limit": {"100"}})
+	if err != nil {
+		return tree.Value{}, err
+	}
+	v := tree.Value{Title: "Stripe's newest events", Table: &tree.Table{Columns: []tree.Column{
+		{Name: "time"}, {Name: "id", Link: "world.stripe.events.{}"}, {Name: "type"}, {Name: "customer"}, {Name: "ingested"}, {Name: "error"},
+	}}}
+	for _, one := range stored {
+		var e envelope
+		if json.Unmarshal(one.Event, &e) == nil && e.Source == kgents.SourceStripe {
+			v.Table.Rows = append(v.Table.Rows, []any{moment(e.Time), e.ID, e.Type, e.Subject, moment(one.IngestedAt), one.ValidationError})
+		}
+	}
+	v.Note(fmt.Sprintf("Stripe's among the newest %d events that the meter lists. Any other can be named: world.stripe.events.evt_….manifest.", len(stored)))
+	v.Then("world.stripe.webhooks.manifest", "webhooks by type, and those that were refused")
+	return v, nil
 }
 
 func (w *world) seeStripeEvent(ctx context.Context, c *tree.Call) (tree.Value, error) {
