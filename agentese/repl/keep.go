@@ -1,6 +1,7 @@
 package repl
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -106,12 +107,12 @@ func (k *keep) audit(e tree.AuditEntry) error {
 		masked[i] = mask(line)
 	}
 	e.Does = masked
-	b, err := json.Marshal(e)
-	if err != nil {
+	var b bytes.Buffer
+	if err := writeJSON(&b, e); err != nil { // what others have named moves no cursor of who reads it
 		return err
 	}
 	return k.locked(func() error {
-		if info, err := os.Stat(k.path("audit.jsonl")); err == nil && info.Size()+int64(len(b)) > maxAudit {
+		if info, err := os.Stat(k.path("audit.jsonl")); err == nil && info.Size()+int64(b.Len()) > maxAudit {
 			for i := keepAudits; i > 1; i-- {
 				older := fmt.Sprintf("audit.%d.jsonl", i)
 				if err := os.Rename(k.path(fmt.Sprintf("audit.%d.jsonl", i-1)), k.path(older)); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -122,7 +123,7 @@ func (k *keep) audit(e tree.AuditEntry) error {
 				return err
 			}
 		}
-		return k.appendTo("audit.jsonl", string(b)+"\n", true)
+		return k.appendTo("audit.jsonl", b.String(), true)
 	})
 }
 

@@ -1,6 +1,7 @@
 package repl
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -210,5 +211,25 @@ func TestSessionIsKept(t *testing.T) {
 	}
 	if _, err := next.Run(t.Context(), "history nats"); err != nil || !strings.Contains(next.out.String(), "world.nats") || strings.Contains(next.out.String(), "explorer") {
 		t.Errorf("%v, wrote:\n%s", err, next.out.String())
+	}
+}
+
+// What others have named stands in the audit so that it moves no cursor of who reads it.
+func TestAuditMovesNoCursor(t *testing.T) {
+	k, err := openKeep(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	const odd = "drop bad\u202e[0].x\u009b2J <x>"
+	if err := k.audit(tree.AuditEntry{Text: "x", Does: []string{odd}}); err != nil {
+		t.Fatal(err)
+	}
+	b, err := os.ReadFile(k.path("audit.jsonl"))
+	if err != nil || strings.ContainsAny(string(b), "\u202e\u009b") || strings.Count(string(b), "\n") != 1 {
+		t.Errorf("the audit has %q, %v", b, err)
+	}
+	var back tree.AuditEntry
+	if err := json.Unmarshal(b, &back); err != nil || back.Does[0] != odd {
+		t.Errorf("it reads %+v, %v", back, err)
 	}
 }

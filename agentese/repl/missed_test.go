@@ -34,6 +34,7 @@ func TestMistypedLiveNames(t *testing.T) {
 		{line: "world.deadletter.manifest[customer=globex][where=customer=x]", run: "world.deadletter.manifest[customer=globex][where=customer=x]", never: "not there"},
 		{line: "world.deadletter.manifest[where=customer=x]", run: "world.deadletter.manifest[where=customer=x]", never: "not there"},
 		{script: true, line: "world.customers.globx.manifest", said: []string{"there is no customer globx"}, near: "world.customers.globex.manifest"},
+		{script: true, line: "world.deadletter.refien[do=drop][yes]", near: "world.deadletter.refine[do=drop]"},
 		{script: true, line: "world.deadletter.manifest[customer=globx]", run: "world.deadletter.manifest[customer=globx]",
 			said: []string{"Dead letters", "globx → globex", "world.deadletter.manifest[customer=globex]"}},
 	} {

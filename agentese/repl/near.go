@@ -214,13 +214,25 @@ func (s *Shell) take(ctx context.Context, line string, o offer, person bool) out
 		yes := s.session.Yes
 		s.session.Yes = false
 		defer func() { s.session.Yes = yes }()
-		for i := range e.Steps {
-			e.Steps[i].Clauses = slices.DeleteFunc(e.Steps[i].Clauses, func(c agentese.Clause) bool { return strings.EqualFold(c.Key, "yes") })
+		if e, err = agentese.Parse(unagreed(o.Expr)); err != nil {
+			return outcome{err: err}
 		}
 	}
 	out := s.run(ctx, e)
 	out.said = []string{o.Expr}
 	return out
+}
+
+// unagreed is an expression without [yes]; what is none is left as it is.
+func unagreed(expr string) string {
+	e, err := agentese.Parse(expr)
+	if err != nil {
+		return expr
+	}
+	for i := range e.Steps {
+		e.Steps[i].Clauses = slices.DeleteFunc(e.Steps[i].Clauses, func(c agentese.Clause) bool { return strings.EqualFold(c.Key, "yes") })
+	}
+	return e.String()
 }
 
 // changes says whether an expression would change something, and in doubt it does.
@@ -265,8 +277,9 @@ func (s *Shell) hinted(ctx context.Context, out outcome, e *agentese.Error, line
 		}
 	}
 	for _, c := range s.match.Correct(line, s.Place(), s.session.Observer).Candidates {
-		if !slices.Contains(near.Related, c.Expr) && len(near.Related) < maxOffers {
-			near.Related = append(near.Related, c.Expr)
+		// What was agreed to is what was written, and not what is near.
+		if expr := unagreed(c.Expr); !slices.Contains(near.Related, expr) && len(near.Related) < maxOffers {
+			near.Related = append(near.Related, expr)
 		}
 	}
 	if len(near.Related) == 0 && e.Kind != agentese.KindClause {
