@@ -16,6 +16,7 @@ type Fired struct {
 	Alert, Severity string
 	Labels          string // the others, name=value, sorted
 	From, Until     time.Time
+	Before          bool // it fired before the time that was asked for began; From is when that is
 	Still           bool // it fires now, as far as is known
 }
 
@@ -51,7 +52,7 @@ func (s *Sources) Fired(ctx context.Context, since, now time.Time, only string) 
 	}
 	var out []Fired
 	for _, one := range m {
-		out = append(out, firedOf(one, step, now, firing)...)
+		out = append(out, firedOf(one, from, step, now, firing)...)
 	}
 	slices.SortStableFunc(out, func(a, b Fired) int { return b.From.Compare(a.From) })
 	return out, step, nil
@@ -72,9 +73,9 @@ func labelsOf[K, V ~string](labels map[K]V) string {
 	return strings.Join(out, "\x00")
 }
 
-// firedOf has a line for each time without a gap. The last one goes on if the alert is
-// among those that fire now.
-func firedOf(one *model.SampleStream, step time.Duration, now time.Time, firing map[string]bool) []Fired {
+// firedOf has a line for each time without a gap. The first began before if it was there
+// at the beginning; the last one goes on if the alert is among those that fire now.
+func firedOf(one *model.SampleStream, begin time.Time, step time.Duration, now time.Time, firing map[string]bool) []Fired {
 	var rest []string
 	for k, l := range one.Metric {
 		if k != "__name__" && k != "alertname" && k != "alertstate" && k != "severity" {
@@ -92,6 +93,7 @@ func firedOf(one *model.SampleStream, step time.Duration, now time.Time, firing 
 			Alert: string(one.Metric["alertname"]), Severity: string(one.Metric["severity"]), Labels: strings.Join(rest, " "),
 			From: one.Values[i].Timestamp.Time().UTC(), Until: one.Values[j].Timestamp.Time().UTC(),
 		}
+		f.Before = f.From.Sub(begin) < step/2
 		f.Still = j == len(one.Values)-1 && now.Sub(f.Until) < step && firing[labelsOf(one.Metric)]
 		out = append(out, f)
 		i = j + 1

@@ -88,6 +88,7 @@ func TestFired(t *testing.T) {
 	now := time.Date(2026, 1, 31, 12, 0, 7, 0, time.UTC)
 	type is struct {
 		Still    bool
+		Before   bool
 		For, Ago time.Duration // how long it fired, and how long ago it ended
 	}
 	for _, test := range []struct {
@@ -97,11 +98,13 @@ func TestFired(t *testing.T) {
 		firing      bool
 		want        []is
 	}{
-		{"for long, and now", 24 * time.Hour, 10 * time.Hour, 0, true, []is{{true, 9*time.Hour + 59*time.Minute + 15*time.Second, 0}}},
-		{"since just now", 24 * time.Hour, 10 * time.Second, 0, true, []is{{true, 0, 0}}},
-		{"ended a minute ago", 24 * time.Hour, time.Hour, time.Minute, false, []is{{false, 58 * time.Minute, 87 * time.Second}}},
-		{"ended a minute ago, looked at closely", 30 * time.Minute, 10 * time.Minute, time.Minute, false, []is{{false, 9 * time.Minute, time.Minute}}},
-		{"ended within the last step", 24 * time.Hour, time.Hour, 0, false, []is{{false, 59*time.Minute + 27*time.Second, 0}}},
+		{"for long, and now", 24 * time.Hour, 10 * time.Hour, 0, true, []is{{true, false, 9*time.Hour + 59*time.Minute + 15*time.Second, 0}}},
+		{"since just now", 24 * time.Hour, 10 * time.Second, 0, true, []is{{true, false, 0, 0}}},
+		{"ended a minute ago", 24 * time.Hour, time.Hour, time.Minute, false, []is{{false, false, 58 * time.Minute, 87 * time.Second}}},
+		{"ended a minute ago, looked at closely", 30 * time.Minute, 10 * time.Minute, time.Minute, false, []is{{false, false, 9 * time.Minute, time.Minute}}},
+		{"ended within the last step", 24 * time.Hour, time.Hour, 0, false, []is{{false, false, 59*time.Minute + 27*time.Second, 0}}},
+		{"since before, and now", time.Hour, 10 * time.Hour, 0, true, []is{{true, true, time.Hour, 0}}},
+		{"since before, and ended", time.Hour, 10 * time.Hour, 20 * time.Minute, false, []is{{false, true, 40 * time.Minute, 20 * time.Minute}}},
 		{"before", time.Hour, 10 * time.Hour, 5 * time.Hour, false, nil},
 	} {
 		s := prometheus(t, now.Add(-test.from), now.Add(-test.until), test.firing)
@@ -111,7 +114,7 @@ func TestFired(t *testing.T) {
 		}
 		var got []is
 		for _, f := range fired {
-			got = append(got, is{f.Still, f.Until.Sub(f.From), now.Sub(f.Until)})
+			got = append(got, is{f.Still, f.Before, f.Until.Sub(f.From), now.Sub(f.Until)})
 		}
 		near := cmp.Comparer(func(a, b time.Duration) bool { return (a - b).Abs() <= exact })
 		if diff := cmp.Diff(test.want, got, near); diff != "" {

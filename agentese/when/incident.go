@@ -87,12 +87,16 @@ func (w *view) seeIncident(ctx context.Context, c *tree.Call) (tree.Value, error
 			if f.Severity == "critical" {
 				state = tree.Bad
 			}
-			lines = append(lines, line{f.From, kindAlert, f.Alert + " fires", "Prometheus", strings.TrimSpace(f.Severity + " " + f.Labels), state})
+			what := f.Alert + " fires"
+			if f.Before {
+				what = f.Alert + " fires already"
+			}
+			lines = append(lines, line{f.From, kindAlert, what, "Prometheus", strings.TrimSpace(f.Severity + " " + f.Labels), state})
 			if f.Still {
 				still, worst = append(still, f.Alert), living.Worse(worst, state)
 				continue
 			}
-			lines = append(lines, line{at: f.Until, kind: kindAlert, what: f.Alert + " is resolved", who: "Prometheus", detail: "it fired for " + span(max(f.Until.Sub(f.From), exact))})
+			lines = append(lines, line{at: f.Until, kind: kindAlert, what: f.Alert + " is resolved", who: "Prometheus", detail: lasted(f, exact)})
 		}
 	}
 	letters, waiting := w.lettersSince(ctx, c, &v, from)
@@ -116,6 +120,14 @@ func (w *view) seeIncident(ctx context.Context, c *tree.Call) (tree.Value, error
 	v.Then("time.past.manifest[at=1h]", "the figures of an hour ago beside those of now")
 	v.Then("world.alerts.manifest", "which alerts fire")
 	return v, nil
+}
+
+// lasted says how long an alert that is resolved fired.
+func lasted(f living.Fired, exact time.Duration) string {
+	if f.Before {
+		return "it fired since before " + stamp(f.From)
+	}
+	return "it fired for " + span(max(f.Until.Sub(f.From), exact))
 }
 
 // sum is what stands above the timeline.

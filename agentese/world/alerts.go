@@ -255,7 +255,11 @@ func (w *world) fired(ctx context.Context, c *tree.Call, since time.Time, only s
 		if one.Still {
 			until = "fires still"
 		}
-		v.Table.Rows = append(v.Table.Rows, []any{one.From, one.Alert, one.Severity, until, max(one.Until.Sub(one.From), exact), one.Labels})
+		from := any(one.From)
+		if one.Before {
+			from = "before"
+		}
+		v.Table.Rows = append(v.Table.Rows, []any{from, one.Alert, one.Severity, until, max(one.Until.Sub(one.From), exact), one.Labels})
 	}
 	if len(v.Table.Rows) > tree.MaxRows {
 		v.Table.Total = len(v.Table.Rows)

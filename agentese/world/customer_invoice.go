@@ -48,7 +48,7 @@ func seeInvoice(ctx context.Context, from *living.Sources, c *tree.Call) (tree.V
 	v := tree.Value{Title: "What " + inv.Customer + " pays", State: tree.Well}
 	v.Add("total", inv.Total, money)
 	overage := int64(0)
-	t := &tree.Table{Columns: []tree.Column{{Name: "kind"}, {Name: "text"}, {Name: "quantity"}, {Name: "unit"}, {Name: "limit"}, {Name: "price", Unit: money}, {Name: "per"}, {Name: "amount", Unit: money}, {Name: "from"}, {Name: "to"}}}
+	t := &tree.Table{Columns: []tree.Column{{Name: "kind"}, {Name: "text"}, {Name: "quantity"}, {Name: "unit"}, {Name: "limit"}, {Name: "limit_per"}, {Name: "price", Unit: money}, {Name: "per"}, {Name: "amount", Unit: money}, {Name: "from"}, {Name: "to"}}}
 	for _, l := range inv.Lines {
 		limit := any("")
 		if l.Limit != nil {
@@ -57,7 +57,7 @@ func seeInvoice(ctx context.Context, from *living.Sources, c *tree.Call) (tree.V
 		if l.Kind == invoice.KindOverage {
 			overage += l.Amount
 		}
-		t.Rows = append(t.Rows, []any{l.Kind, l.Text, l.Quantity, l.Unit, limit, l.Price, l.Per, l.Amount, l.From, l.To})
+		t.Rows = append(t.Rows, []any{l.Kind, l.Text, l.Quantity, l.Unit, limit, l.LimitPer, l.Price, l.Per, l.Amount, l.From, l.To})
 	}
 	v.Add("of it overage", overage, money).Add("plan", inv.Plan, "").Add("from", inv.From, "").Add("to", inv.To, "").
 		Add("counted_to", inv.CountedTo, "").Add("complete", inv.Complete, "").Add("trial", inv.Trial, "")

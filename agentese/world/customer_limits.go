@@ -87,6 +87,7 @@ func seeLimits(ctx context.Context, from *living.Sources, c *tree.Call) (tree.Va
 		}
 		v.Table.Rows = append(v.Table.Rows, []any{e.Feature, used, limitOf(e.Limit.Limit), percent, left, e.Over, resets, state, why})
 		if e.Stale {
+			v.State = worse(v.State, tree.Warn)
 			v.Notes = []string{"The meter or the stream could not be asked for a while: what was used may be more."}
 		}
 		for _, u := range e.Upgrade {

@@ -81,7 +81,8 @@ func TestCustomers(t *testing.T) {
 		t.Errorf("%+v", v.Table)
 	}
 	v = s.Must("world.customers.acme.invoice.manifest")
-	if figure(v, "total") != int64(0) || figure(v, "plan") != "free" || !cmp.Equal(listed(v, "quantity")[1], any(int64(10_000))) {
+	if figure(v, "total") != int64(0) || figure(v, "plan") != "free" || !cmp.Equal(listed(v, "quantity")[1], any(int64(10_000))) ||
+		!cmp.Equal(listed(v, "limit_per"), []any{"", "period", "period", "day"}) {
 		t.Errorf("%+v", v)
 	}
 	if v := s.Must("world.customers.acme.alerts.manifest"); v.Table == nil || v.State == "" {
