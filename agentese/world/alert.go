@@ -198,7 +198,13 @@ func (w *world) silence(ctx context.Context, c *tree.Call) (*tree.Change, error)
 		}
 	}
 	if len(rules) == 0 && active == 0 {
-		return nil, noAlert(name)
+		// Prometheus may not have told of it yet.
+		now, _, err := w.active(ctx, name)
+		if err != nil || len(now) == 0 {
+			return nil, noAlert(name)
+		}
+		active = len(now)
+		critical = slices.ContainsFunc(now, func(a living.Alert) bool { return a.Severity == "critical" })
 	}
 	lasts := c.Args.Duration("silence")
 	until := c.Now().Add(lasts)
