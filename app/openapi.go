@@ -8,6 +8,7 @@ import (
 
 	"github.com/kgents/kgents/api"
 	"github.com/kgents/kgents/history"
+	"github.com/kgents/kgents/reconcile"
 	"github.com/kgents/kgents/system"
 	"github.com/kgents/kgents/trace"
 )
@@ -69,7 +70,9 @@ var olderRoutes = []described{
 	{method: http.MethodGet, path: "/api/v1/events", id: "list-events", tag: "Usage", summary: "Stored events, newest first", gives: jsonType,
 		detail: "OpenMeter's list. A customer's key sees that customer's events alone. Needs a key with the scope `read`.", query: []string{"id", "subject", "from", "to", "limit"}},
 	{method: http.MethodPost, path: "/api/v1/canaries", id: "send-canaries", tag: "Operation", summary: "Show whether the meter counts once", gives: jsonType, detail: "For the operator's keys only."},
-	{method: http.MethodPost, path: "/api/v1/reconcile", id: "reconcile", tag: "Operation", summary: "Compare the meter with the stream", gives: jsonType, detail: "For the operator's keys only."},
+	{method: http.MethodPost, path: "/api/v1/reconcile", id: "reconcile", tag: "Operation", summary: "Compare the meter with the stream", gives: jsonType,
+		detail: "With `fix=true` it sends again what is missing; each event counts once. `since` and `until` are times, or how long ago that was; `settle` is an `until` that is a length of time. To send what an earlier run has found and nothing else, give its report's `since`, `until` and `last`, and as `most` how many it missed: what was counted meanwhile is not sent. For the operator's keys only.",
+		query:  reconcile.Parameters, answers: map[string]string{"409": "Another run is under way, or more is missing than `most` says"}},
 	{method: http.MethodGet, path: "/api/v1/deadletters", id: "list-dead-letters", tag: "Operation", summary: "Events that the meter refused", gives: jsonType, detail: "For the operator's keys only.",
 		query: []string{"reason", "type", "customer", "since", "until", "after", "limit"}},
 	{method: http.MethodGet, path: "/api/v1/deadletters/{seq}", id: "get-dead-letter", tag: "Operation", summary: "One of them, with its event", gives: jsonType, detail: "For the operator's keys only.", answers: map[string]string{"404": "No such letter"}},

@@ -80,6 +80,15 @@ type Options struct {
 	Since, Until time.Time // messages that the stream has stored from Since on and before Until
 	Fix          bool      // send missing events again
 
+	// Last is the sequence of the last message that is looked at, that of an earlier run's
+	// report for what was looked at then; 0 = up to where sinks have acknowledged everything.
+	Last uint64
+
+	// Most is how many missing events Fix may send again; 0 = all of them. With more the run
+	// ends with an error of kgents.CodeConflict before it sends those of the window that
+	// has them; in a run of one window that is none.
+	Most int64
+
 	// Pause is the shortest time between two requests to the meter; with one, the
 	// meter is also left alone for four times as long as its last answer took. 0 is
 	// as fast as it answers.
@@ -111,6 +120,7 @@ type run struct {
 	tally   *tally
 	surplus map[identity]Finding // candidates: listed by the meter, not in the window of their time
 	floor   uint64               // see extent
+	sent    int64                // missing events that were sent again
 	lookups int
 	took    time.Duration // of the last request
 }
@@ -124,6 +134,11 @@ func (r *run) all(ctx context.Context) error {
 		return err
 	}
 	r.floor = ext.floor
+	upTo := ext.floor
+	if r.Last > 0 {
+		upTo = min(upTo, r.Last)
+	}
+	r.report.Last = upTo
 	if ext.first.After(r.Since) {
 		r.Since = ext.first
 		r.report.Since = ext.first.UTC()
@@ -137,7 +152,7 @@ func (r *run) all(ctx context.Context) error {
 	from := position{at: r.Since}
 	begin := r.Since
 	for {
-		w, next, err := r.window(ctx, from, ext.floor, begin)
+		w, next, err := r.window(ctx, from, upTo, begin)
 		if err != nil {
 			return err
 		}
@@ -177,12 +192,12 @@ type window struct {
 // window reads the stream from a position on until it has MaxIdentities, or up to
 // the end of the period. A message that would not fit begins the next window,
 // which is what next says.
-func (r *run) window(ctx context.Context, from position, floor uint64, begin time.Time) (w *window, next position, err error) {
+func (r *run) window(ctx context.Context, from position, upTo uint64, begin time.Time) (w *window, next position, err error) {
 	w = &window{begin: begin, end: r.Until, index: map[identity]int32{}}
-	if floor == 0 {
+	if upTo == 0 {
 		return w, next, nil
 	}
-	err = stream.Read(ctx, r.JetStream, r.Stream.Name, stream.Range{From: from.seq, Since: from.at, Last: floor}, func(seq uint64, at time.Time, msg jetstream.Msg) bool {
+	err = stream.Read(ctx, r.JetStream, r.Stream.Name, stream.Range{From: from.seq, Since: from.at, Last: upTo}, func(seq uint64, at time.Time, msg jetstream.Msg) bool {
 		if !at.Before(r.Until) {
 			return false
 		}
@@ -229,8 +244,13 @@ func (r *run) compare(ctx context.Context, w *window) error {
 	if err != nil {
 		return err
 	}
-	if r.Fix && len(missing) > 0 {
-		err = r.mend(ctx, w, missing) // what was found is counted all the same
+	if r.Fix && len(missing) > 0 { // what was found is counted all the same
+		if more := r.sent + int64(len(missing)); r.Most > 0 && more > r.Most {
+			err = kgents.Errorf(kgents.CodeConflict, "%d events or more are missing, and %d may be sent again: %d were; look again", more, r.Most, r.sent)
+		} else {
+			r.sent = more
+			err = r.mend(ctx, w, missing)
+		}
 	}
 	for i := range w.entries {
 		e := &w.entries[i]

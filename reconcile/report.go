@@ -81,6 +81,11 @@ type Report struct {
 	Until time.Time `json:"until"`
 	Fix   bool      `json:"fix"`
 
+	// Last is the sequence in the stream up to which messages were looked at; 0 if there
+	// was none. With Since and Until it says what a later run has to look at to look at the
+	// same.
+	Last uint64 `json:"last"`
+
 	Total Counts `json:"total"`
 	Rows  []Row  `json:"rows"` // by type, then customer
 

@@ -4,15 +4,19 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/kgents/kgents"
+	"github.com/kgents/kgents/consume/deadletter"
 	"github.com/kgents/kgents/receive"
 )
 
@@ -188,8 +192,9 @@ func (s *Service) scheduled(interval, settle time.Duration) {
 }
 
 // ServeHTTP runs one run and answers with its Report. It reads the parameters
-// `since` (a length of time, up to 30 days), `settle` (how long ago the period
-// ends) and `fix`.
+// `since` and `until`, each a time or how long ago that was, up to 30 days; `settle`, the
+// older name of an `until` that is a length of time; `fix`; and, for a run that looks at
+// what an earlier one has looked at and sends what that one has found, `last` and `most`.
 func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	o, err := parse(r.URL.Query(), time.Now())
 	if err != nil {
@@ -216,34 +221,68 @@ func (s *Service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(report) // a client that has gone misses nothing
 }
 
+// lateness is how much longer ago than MaxPeriod a time may be, for it was perhaps
+// MaxPeriod ago when it was looked at first.
+const lateness = time.Hour
+
 func parse(v url.Values, now time.Time) (o Options, err error) {
-	length := func(name string, dflt, least time.Duration) time.Duration {
+	wrong := func(format string, args ...any) {
+		if err == nil {
+			err = kgents.Errorf(kgents.CodeInvalid, format, args...)
+		}
+	}
+	point := func(name string, dflt, least time.Duration) time.Time {
 		text := v.Get(name)
 		if text == "" {
-			return dflt
+			return now.Add(-dflt)
 		}
-		d, bad := time.ParseDuration(text)
-		if bad != nil || d < least || d > MaxPeriod {
-			err = kgents.Errorf(kgents.CodeInvalid, "%s must be a length of time from %v to %v, for example 24h", name, least, MaxPeriod)
+		t, bad := deadletter.ParseTime(text, now)
+		most := MaxPeriod
+		if _, absolute := time.Parse(time.RFC3339, text); absolute == nil {
+			most += lateness
 		}
-		return d
+		if ago := now.Sub(t); bad != nil || ago < least || ago > most {
+			wrong("%s must be a length of time from %v to %v, for example 24h, or a time so long ago as RFC 3339 has it", name, least, MaxPeriod)
+		}
+		return t
 	}
-	since, settle := length("since", DefaultSince, time.Second), length("settle", DefaultSettle, 0)
-	if err == nil && settle >= since {
-		err = kgents.Errorf(kgents.CodeInvalid, "since (%v) must be more than settle (%v), or the period is empty", since, settle)
+	end := "settle"
+	if v.Get("until") != "" {
+		if end = "until"; v.Get("settle") != "" {
+			wrong("give until or settle: both say when the period ends")
+		}
+	}
+	o.Since, o.Until = point("since", DefaultSince, time.Second), point(end, DefaultSettle, 0)
+	if !o.Since.Before(o.Until) {
+		wrong("since must be more than %s, or the period is empty", end)
 	}
 	if text := v.Get("fix"); text != "" {
-		fix, bad := strconv.ParseBool(text)
-		if bad != nil {
-			err = kgents.Errorf(kgents.CodeInvalid, "fix must be true or false")
-		}
-		o.Fix = fix
-	}
-	for name := range v {
-		if name != "since" && name != "settle" && name != "fix" {
-			err = kgents.Errorf(kgents.CodeInvalid, "there is no parameter %q: there are since, settle and fix", cut(name, 64))
+		var bad error
+		if o.Fix, bad = strconv.ParseBool(text); bad != nil {
+			wrong("fix must be true or false")
 		}
 	}
-	o.Since, o.Until = now.Add(-since), now.Add(-settle)
+	if text := v.Get("last"); text != "" {
+		var bad error
+		if o.Last, bad = strconv.ParseUint(text, 10, 64); bad != nil || o.Last == 0 {
+			wrong("last must be the sequence of a message, as a report has it")
+		}
+	}
+	if text := v.Get("most"); text != "" {
+		var bad error
+		if o.Most, bad = strconv.ParseInt(text, 10, 64); bad != nil || o.Most < 1 || !o.Fix {
+			wrong("most must be how many events fix may send again, 1 or more")
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(v)) {
+		if !slices.Contains(Parameters, name) {
+			wrong("there is no parameter %q: there are %s", cut(name, 64), strings.Join(Parameters, ", "))
+		} else if len(v[name]) > 1 {
+			wrong("%s is given twice: give it once", name)
+		}
+	}
 	return o, err
 }
+
+// Parameters are those that ServeHTTP reads.
+var Parameters = []string{"since", "until", "settle", "fix", "last", "most"}

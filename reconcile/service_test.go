@@ -2,9 +2,12 @@ package reconcile_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -91,12 +94,111 @@ func TestHTTPRefuses(t *testing.T) {
 		"settle=-1s":         "settle must be",
 		"since=1m&settle=1m": "must be more than settle",
 		"fix=please":         "fix must be true or false",
-		"until=now":          `there is no parameter \"until\"`,
+		"until=now":          "until must be a length of time from 0s to 720h0m0s",
+		"until=1h&settle=1h": "give until or settle",
+		"since=1h&until=2h":  "must be more than until",
+		"since=2025-01-01":   "since must be",
+		"fix=true&last=0":    "last must be the sequence",
+		"fix=true&most=0":    "most must be",
+		"most=1":             "most must be",
+		"since=1h&since=2h":  "since is given twice",
+		"before=now":         `there is no parameter \"before\"`,
+		"since=" + url.QueryEscape(time.Now().Add(-722*time.Hour).Format(time.RFC3339)): "since must be",
+		"until=" + url.QueryEscape(time.Now().Add(time.Hour).Format(time.RFC3339)):      "until must be",
 	} {
 		status, body := post(t, s, query)
 		if status != http.StatusBadRequest || !strings.Contains(body, want) {
 			t.Errorf("%s is answered %d: %s", query, status, body)
 		}
+	}
+}
+
+// What a run has found can be sent by a later one, and nothing else: neither what was
+// under way then, nor what came later, though it is missing by now.
+func TestSendWhatWasFound(t *testing.T) {
+	b := newBed(t)
+	s, _ := b.service()
+	found := func(query string) (r reconcile.Report) {
+		t.Helper()
+		status, body := post(t, s, query)
+		if err := json.Unmarshal([]byte(body), &r); err != nil || status != http.StatusOK {
+			t.Fatalf("%s: %d, %v: %s", query, status, err, body)
+		}
+		return r
+	}
+	later := func(r reconcile.Report, most int64) string {
+		return url.Values{
+			"since": {r.Since.Format(time.RFC3339Nano)}, "until": {r.Until.Format(time.RFC3339Nano)},
+			"last": {fmt.Sprint(r.Last)}, "fix": {"true"}, "most": {fmt.Sprint(most)},
+		}.Encode()
+	}
+	lose := func(ids ...string) { // the sinks are through with them, and the meter has none
+		for _, id := range ids {
+			b.publish(b.event(id, "agent.tokens", "acme", time.Minute, "{}"))
+			b.acknowledge(1, true)
+		}
+	}
+	sent := func() (ids []string) {
+		b.door.mu.Lock()
+		defer b.door.mu.Unlock()
+		for id := range b.door.sent {
+			ids = append(ids, id)
+		}
+		slices.Sort(ids)
+		return ids
+	}
+
+	lose("a", "b")
+	b.publish(b.event("under way", "agent.tokens", "acme", time.Minute, "{}"))
+	first := found("since=1h&settle=0s")
+	if first.Total.Missing != 2 || first.InFlight != 1 || first.Last != 2 {
+		t.Fatalf("found %+v", first)
+	}
+	b.acknowledge(1, true)
+	lose("came later")
+
+	// More than was said: none is sent.
+	if status, body := post(t, s, later(first, 1)); status != http.StatusConflict || !strings.Contains(body, "2 events or more are missing, and 1 may be sent again: 0 were") {
+		t.Errorf("answered %d: %s", status, body)
+	}
+	if d := cmp.Diff([]string(nil), sent()); d != "" {
+		t.Errorf("sent (-want +got):\n%s", d)
+	}
+	// One was counted meanwhile: the other alone is sent.
+	b.ingest(b.event("a", "agent.tokens", "acme", time.Minute, "{}"))
+	if d := cmp.Diff(reconcile.Counts{InStream: 2, InMeter: 2, Missing: 1, Mended: 1}, found(later(first, 2)).Total); d != "" {
+		t.Errorf("counts (-want +got):\n%s", d)
+	}
+	if d := cmp.Diff([]string{"b"}, sent()); d != "" {
+		t.Errorf("sent (-want +got):\n%s", d)
+	}
+	if left := found("since=1h&settle=0s"); left.Total.Missing != 2 || left.Last != 4 {
+		t.Errorf("left %+v", left)
+	}
+	// The same again sends nothing.
+	if d := cmp.Diff(reconcile.Counts{InStream: 2, InMeter: 2}, found(later(first, 2)).Total); d != "" {
+		t.Errorf("counts (-want +got):\n%s", d)
+	}
+	// What was found of 30 days can be sent a while later.
+	old := first
+	old.Since = time.Now().Add(-reconcile.MaxPeriod - 10*time.Minute)
+	found(later(old, 2))
+}
+
+// A run of several windows stops at what it may send.
+func TestSendNoMoreThanThat(t *testing.T) {
+	b := newBed(t)
+	b.many(0, 1_000, 10*time.Minute)
+	b.acknowledge(10, true)
+	c := b.reconciler()
+	c.MaxIdentities = 300
+	o := reconcile.Options{Since: time.Now().Add(-time.Hour), Until: time.Now(), Fix: true, Most: 650}
+	r, err := reconcile.Run(t.Context(), c, o)
+	if kgents.ErrorCode(err) != kgents.CodeConflict || !strings.Contains(fmt.Sprint(err), "900 events or more are missing, and 650 may be sent again: 600 were") {
+		t.Errorf("the error is %v", err)
+	}
+	if r.Total.Mended != 600 || r.Total.Missing != 900 {
+		t.Errorf("%+v", r.Total)
 	}
 }
 

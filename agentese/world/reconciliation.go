@@ -59,13 +59,17 @@ func (w *world) reconciliation() *tree.Node {
 	}
 }
 
-// compare runs a reconciliation. Only with fix something is changed.
-func (w *world) compare(ctx context.Context, c *tree.Call, since time.Duration, fix bool) (r reconcile.Report, err error) {
+// compare runs a reconciliation that changes nothing.
+func (w *world) compare(ctx context.Context, c *tree.Call, since time.Duration) (r reconcile.Report, err error) {
 	settle := c.Args.Duration("settle")
 	if since <= settle {
 		return r, &agentese.Error{Kind: agentese.KindClause, What: fmt.Sprintf("[since=…] must be more than [settle=%s]", length(settle)), Why: "an event shows in the meter some seconds after it was taken"}
 	}
-	query := url.Values{"since": {since.String()}, "settle": {settle.String()}, "fix": {strconv.FormatBool(fix)}}
+	return w.reconcile(ctx, c, url.Values{"since": {since.String()}, "settle": {settle.String()}})
+}
+
+// reconcile makes a run.
+func (w *world) reconcile(ctx context.Context, c *tree.Call, query url.Values) (r reconcile.Report, err error) {
 	err = w.For(c).Do(ctx, http.MethodPost, "/api/v1/reconcile", query, nil, &r)
 	switch client.Status(err) {
 	case http.StatusNotFound, http.StatusMethodNotAllowed:
@@ -108,7 +112,7 @@ func (w *world) seeReconciliation(ctx context.Context, c *tree.Call) (tree.Value
 
 // compared is a comparison now.
 func (w *world) compared(ctx context.Context, c *tree.Call, since time.Duration) (tree.Value, error) {
-	r, err := w.compare(ctx, c, since, false)
+	r, err := w.compare(ctx, c, since)
 	if err != nil {
 		return tree.Value{}, err
 	}
@@ -141,9 +145,10 @@ func (w *world) outcome(r reconcile.Report) tree.Value {
 	return v
 }
 
+// mend sends what its preview has found: of the same messages, and no more events.
 func (w *world) mend(ctx context.Context, c *tree.Call) (*tree.Change, error) {
 	since := c.Args.Duration("since")
-	r, err := w.compare(ctx, c, since, false)
+	r, err := w.compare(ctx, c, since)
 	if err != nil {
 		return nil, err
 	}
@@ -152,18 +157,27 @@ func (w *world) mend(ctx context.Context, c *tree.Call) (*tree.Change, error) {
 		return &tree.Change{Nothing: true, Does: []string{fmt.Sprintf("Nothing is missing: all %d events of the last %s are in the meter, under way or dead letters.", r.Total.InStream, length(since))}}, nil
 	}
 	plan := &tree.Change{
-		Does:    []string{fmt.Sprintf("send %d missing events of the last %s to the meter again", lost, length(since))},
+		Does: []string{
+			fmt.Sprintf("send %d missing events of the last %s to the meter again", lost, length(since)),
+			fmt.Sprintf("of what was stored from %s to %s, and no more of them", r.Since.UTC().Format(time.DateTime), r.Until.UTC().Format(time.DateTime+" MST")),
+		},
 		Affects: int(lost),
 		Final:   "what the meter has counted is not taken out of it again; each event counts once",
 		Do: func(ctx context.Context) (tree.Value, error) {
 			if c.Session.Progress != nil {
 				c.Session.Progress("comparing and sending again; this takes as long as the comparison did")
 			}
-			fixed, err := w.compare(ctx, c, since, true)
+			fixed, err := w.reconcile(ctx, c, url.Values{
+				"since": {r.Since.Format(time.RFC3339Nano)}, "until": {r.Until.Format(time.RFC3339Nano)}, "last": {strconv.FormatUint(r.Last, 10)},
+				"fix": {"true"}, "most": {strconv.FormatInt(lost, 10)},
+			})
 			if err != nil {
 				return tree.Value{}, err
 			}
 			v := w.outcome(fixed)
+			if less := lost - fixed.Total.Missing; less > 0 {
+				v.Note(fmt.Sprintf("%d of the %d were no longer missing and were not sent.", less, lost))
+			}
 			// A comparison takes long, so it is the person who asks for another.
 			v.Then("world.openmeter.reconciliation.manifest[since="+c.Args.Get("since")+"]", "whether the meter lists them by now")
 			if left := fixed.Total.Lost(); left > 0 {

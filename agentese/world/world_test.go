@@ -1,6 +1,7 @@
 package world_test
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -202,13 +203,32 @@ func TestReconciliation(t *testing.T) {
 	if !strings.Contains(plan.Text, "send 1 missing events of the last 1h to the meter again") || !strings.Contains(plan.Text, "town.interaction of customer acme") {
 		t.Errorf("the plan is %q", plan.Text)
 	}
-	r.Meter.Heal()
-	v := r.Must("world.openmeter.reconciliation.refine[since=1h][settle=1ms][yes=true]")
-	if got := field(v, "mended").Value; got != int64(1) {
-		t.Errorf("%v were mended, want 1", got)
+	// What is missed between the preview and its yes isn't sent, and is found by the next.
+	asked := 0
+	r.Session.Yes, r.Session.Confirm = false, func(context.Context, tree.Preview) (bool, error) {
+		if asked++; asked == 1 {
+			r.Send("3", "acme", agentesetest.Lost)
+			r.Eventually("two are missing", func() bool { return field(r.Must(missing), "missing").Value == int64(2) })
+			r.Meter.Heal()
+			return true, nil
+		}
+		r.Must("world.openmeter.reconciliation.refine[since=1h][settle=1ms][yes=true]")
+		return true, nil
+	}
+	v := r.Must("world.openmeter.reconciliation.refine[since=1h][settle=1ms]")
+	if mended, all := field(v, "mended").Value, field(v, "in stream").Value; mended != int64(1) || all != int64(2) || len(v.Notes) != 0 {
+		t.Errorf("%v of %v were mended, want 1 of 2: %v", mended, all, v.Notes)
 	}
 	if got := r.Counted(); got != 2 {
 		t.Errorf("%d are counted, want 2", got)
+	}
+	// What was counted meanwhile isn't sent, and that is said.
+	v = r.Must("world.openmeter.reconciliation.refine[since=1h][settle=1ms]")
+	if mended := field(v, "mended").Value; mended != int64(0) || !slices.Contains(v.Notes, "1 of the 1 were no longer missing and were not sent.") {
+		t.Errorf("%v were mended, want 0: %v", mended, v.Notes)
+	}
+	if got := r.Counted(); got != 3 {
+		t.Errorf("%d are counted, want 3", got)
 	}
 	if v := r.Must("world.openmeter.reconciliation.refine[since=1h][settle=1ms]"); v.Title != "Nothing to do" {
 		t.Errorf("when nothing is missing, refine is %q", v.Title)
