@@ -55,6 +55,8 @@ type bed struct {
 	prices    map[string]string // Stripe's ids by lookup key
 	links     *billing.Links
 	now       time.Time // of links
+
+	subscription stripetest.Object // acme's
 }
 
 func newClient(t *testing.T, key, base string) *billing.Client {
@@ -97,10 +99,11 @@ func (b *bed) subscribe(status string, prices ...string) {
 			}
 		}
 	}
-	b.stripe.Add("subscriptions", stripetest.Object{
+	b.subscription = stripetest.Object{
 		"id": "sub_acme", "object": "subscription", "customer": "cus_acme", "status": status, "created": 1, "cancel_at_period_end": false,
 		"items": stripetest.Object{"object": "list", "data": items},
-	})
+	}
+	b.stripe.Add("subscriptions", b.subscription)
 }
 
 // sent are the requests to a path by a method.

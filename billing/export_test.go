@@ -24,6 +24,10 @@ func (s *Service) Reactivate(ctx context.Context, who kgents.Principal, in *Reac
 	return s.reactivate(ctx, who, in)
 }
 
+func (s *Service) Show(ctx context.Context, who kgents.Principal, in *SubscriptionIn) (*SubscriptionOut, error) {
+	return s.show(ctx, who, in)
+}
+
 func (s *Service) Change(ctx context.Context, who kgents.Principal, in *ChangeIn) (*SubscriptionOut, error) {
 	return s.change(ctx, who, in)
 }

@@ -55,6 +55,8 @@ const fromWebhooks = " Nothing changes here before Stripe's webhook has arrived,
 
 const retrySafely = " A request that is repeated with its `Idempotency-Key` does the same once, for a day."
 
+const unlessChanged = " Send the ETag that the decision rests on as If-Match: if the subscription has changed since, also at Stripe, the answer is 409 and has it as `subscription`. It is read right before the change, not with it: what is changed in that moment is not seen."
+
 // Register adds the routes.
 func (s *Service) Register(a *api.API) {
 	route := func(path, id, summary, detail string) api.Route {
@@ -64,13 +66,16 @@ func (s *Service) Register(a *api.API) {
 		"Answers with the address of a page of Stripe's where the customer pays. For who has no subscription; who has one changes it. The trial of the plans is for who never had one."), s.checkout)
 	api.Handle(a, route("portal", "create-portal", "Open Stripe's customer portal",
 		"Answers with the address of a page of Stripe's with the customer's invoices and cards. It is good for one visit, within minutes."), s.portal)
+	api.Handle(a, api.Route{Method: http.MethodGet, Path: "/v1/billing/subscription", Scope: kgents.ScopeAdmin, Tag: tag, ID: "get-subscription",
+		Summary: "The subscription that runs, as Stripe has it now",
+		Detail:  "Stripe is asked: what is known here comes from webhooks, and is in `GET /v1/customers/{id}`."}, s.show)
 	api.Handle(a, route("cancel", "cancel-subscription", "Cancel the subscription",
-		"At the end of the period that is paid for, or `now`: then the rest of the period is not paid back, and overage that was reported is billed at once."), s.cancel)
+		"At the end of the period that is paid for, or `now`: then the rest of the period is not paid back, and overage that was reported is billed at once."+unlessChanged), s.cancel)
 	api.Handle(a, route("reactivate", "reactivate-subscription", "Take back a cancellation at the period's end",
-		"For a subscription that still runs. One that has ended begins anew with a checkout."), s.reactivate)
+		"For a subscription that still runs. One that has ended begins anew with a checkout."+unlessChanged), s.reactivate)
 	api.Handle(a, route("change", "change-subscription", "Change the plan, the interval or the quantity",
 		"Takes effect at once. A larger plan, a longer interval or more of them is paid for at once, by the days that are left, and refused if the payment fails; "+
-			"a smaller one is credited by the days that are left on the next invoice. The running month's quota is the new plan's too: a smaller plan can make overage of what was used before the change."), s.change)
+			"a smaller one is credited by the days that are left on the next invoice. The running month's quota is the new plan's too: a smaller plan can make overage of what was used before the change."+unlessChanged), s.change)
 }
 
 // about is whom a request is about, and what Stripe has of them.
@@ -183,7 +188,9 @@ type SubscriptionView struct {
 	Quantity          int64     `json:"quantity" doc:"How many of the plan"`
 	CancelAtPeriodEnd bool      `json:"cancel_at_period_end" doc:"Whether it ends with the period that is paid for"`
 	PeriodEnd         time.Time `json:"period_end,omitzero" doc:"When that period ends"`
+	CancelAt          time.Time `json:"cancel_at,omitzero" doc:"When it ends, if it was canceled and still runs"`
 	EndedAt           time.Time `json:"ended_at,omitzero" doc:"When it has ended"`
+	Revision          string    `json:"revision" doc:"Changes with the status, the price, the quantity and the end; what ETag has"`
 	Effective         string    `json:"effective" enum:"webhook" doc:"When the customer's plan changes: when Stripe's webhook has arrived"`
 }
 
@@ -218,10 +225,18 @@ func (s *Service) view(customer string, sub *stripe.Subscription) SubscriptionVi
 		Customer: customer, Subscription: sub.ID, Status: string(sub.Status), CancelAtPeriodEnd: sub.CancelAtPeriodEnd,
 		EndedAt: at(sub.EndedAt), Effective: "webhook",
 	}
-	if item, plan := base(s.catalog(), sub); item != nil {
+	item, plan := base(s.catalog(), sub)
+	v.Revision = revision(sub, item)
+	if !ended(sub) {
+		v.CancelAt = at(sub.CancelAt)
+	}
+	if item != nil {
 		v.Plan, v.Quantity, v.PeriodEnd = plan.ID, item.Quantity, at(item.CurrentPeriodEnd)
 		if item.Price.Recurring != nil {
 			v.Interval = string(item.Price.Recurring.Interval)
+		}
+		if sub.CancelAtPeriodEnd && sub.CancelAt == 0 && !ended(sub) {
+			v.CancelAt = v.PeriodEnd
 		}
 	}
 	return v

@@ -1,6 +1,7 @@
 package billing
 
 import (
+	"cmp"
 	"context"
 	"slices"
 
@@ -10,11 +11,20 @@ import (
 )
 
 // SubscriptionOut is a subscription as Stripe has it after the request.
-type SubscriptionOut struct{ Body SubscriptionView }
+type SubscriptionOut struct {
+	ETag string `header:"ETag"`
+	Body SubscriptionView
+}
+
+// SubscriptionIn is whose subscription is asked for.
+type SubscriptionIn struct {
+	Customer string `query:"customer" maxLength:"63" doc:"Whose; a customer's key may leave it out"`
+}
 
 // CancelIn is what is to end, and when.
 type CancelIn struct {
 	Retry
+	Match
 	Body struct {
 		Customer string `json:"customer,omitempty" maxLength:"63" doc:"Whose subscription; an operator's key has to name one"`
 		Now      bool   `json:"now,omitempty" doc:"At once, and not at the end of the period"`
@@ -24,6 +34,7 @@ type CancelIn struct {
 // ReactivateIn is what is to go on.
 type ReactivateIn struct {
 	Retry
+	Match
 	Body struct {
 		Customer string `json:"customer,omitempty" maxLength:"63" doc:"Whose subscription; an operator's key has to name one"`
 	}
@@ -32,6 +43,7 @@ type ReactivateIn struct {
 // ChangeIn is what a subscription is to become. What isn't named stays.
 type ChangeIn struct {
 	Retry
+	Match
 	Body struct {
 		Customer string `json:"customer,omitempty" maxLength:"63" doc:"Whose subscription; an operator's key has to name one"`
 		Plan     string `json:"plan,omitempty" maxLength:"64" doc:"Id of the plan; else as it is"`
@@ -54,6 +66,18 @@ func (s *Service) subscribed(ctx context.Context, caller kgents.Principal, asked
 	return a, a.running(), err
 }
 
+// show tells what Stripe has now.
+func (s *Service) show(ctx context.Context, caller kgents.Principal, in *SubscriptionIn) (*SubscriptionOut, error) {
+	a, sub, err := s.subscribed(ctx, caller, in.Customer)
+	if err != nil {
+		return nil, err
+	}
+	if sub == nil {
+		return nil, kgents.Errorf(kgents.CodeNotFound, "the customer has no subscription that runs")
+	}
+	return s.out(a, sub)
+}
+
 func (s *Service) cancel(ctx context.Context, caller kgents.Principal, in *CancelIn) (*SubscriptionOut, error) {
 	a, sub, err := s.subscribed(ctx, caller, in.Body.Customer)
 	if err != nil {
@@ -66,7 +90,10 @@ func (s *Service) cancel(ctx context.Context, caller kgents.Principal, in *Cance
 		return nil, errHasNone
 	}
 	if !in.Body.Now {
-		return s.endWithPeriod(ctx, a, sub, "cancel", in.Key, true)
+		return s.endWithPeriod(ctx, a, sub, "cancel", in.Retry, in.Match, true)
+	}
+	if err := in.check(s.view(a.ID, sub)); err != nil {
+		return nil, err
 	}
 	// A DELETE needs no idempotency key: what is canceled stays so.
 	sub, err = call(ctx, s.client, "cancel_subscription", func(ctx context.Context, api *stripe.Client) (*stripe.Subscription, error) {
@@ -89,16 +116,19 @@ func (s *Service) reactivate(ctx context.Context, caller kgents.Principal, in *R
 	if sub.CancelAt != 0 && !sub.CancelAtPeriodEnd { // a date that was set in the dashboard
 		return nil, kgents.Errorf(kgents.CodeConflict, "the subscription ends at a date that was set in Stripe: that is taken back there")
 	}
-	return s.endWithPeriod(ctx, a, sub, "reactivate", in.Key, false)
+	return s.endWithPeriod(ctx, a, sub, "reactivate", in.Retry, in.Match, false)
 }
 
 // endWithPeriod says whether a subscription ends with its period.
-func (s *Service) endWithPeriod(ctx context.Context, a about, sub *stripe.Subscription, route, key string, ends bool) (*SubscriptionOut, error) {
+func (s *Service) endWithPeriod(ctx context.Context, a about, sub *stripe.Subscription, route string, retry Retry, match Match, ends bool) (*SubscriptionOut, error) {
 	if sub.CancelAtPeriodEnd == ends {
 		return s.out(a, sub)
 	}
+	if err := match.check(s.view(a.ID, sub)); err != nil {
+		return nil, err
+	}
 	params := &stripe.SubscriptionUpdateParams{CancelAtPeriodEnd: stripe.Bool(ends)}
-	params.SetIdempotencyKey(requestKey(route, a.ID, key))
+	params.SetIdempotencyKey(requestKey(route, a.ID, retry.Key))
 	return s.update(ctx, a, sub.ID, route+"_subscription", params)
 }
 
@@ -113,7 +143,8 @@ func (s *Service) update(ctx context.Context, a about, id, operation string, par
 }
 
 func (s *Service) out(a about, sub *stripe.Subscription) (*SubscriptionOut, error) {
-	return &SubscriptionOut{Body: s.view(a.ID, sub)}, nil
+	v := s.view(a.ID, sub)
+	return &SubscriptionOut{ETag: v.etag(), Body: v}, nil
 }
 
 // change moves a subscription to other prices, at once. What costs more is invoiced at
@@ -149,17 +180,21 @@ func (s *Service) change(ctx context.Context, caller kgents.Principal, in *Chang
 	if in.Body.Quantity != 0 {
 		to.quantity = in.Body.Quantity
 	}
+	changed := in.check(s.view(a.ID, sub)) // says more than that what follows isn't sold
 	plan, err := sold(cat, to.plan)
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(changed, err)
 	}
 	prices, err := s.prices.items(ctx, cat, plan, to.interval)
 	if err != nil {
-		return nil, err
+		return nil, cmp.Or(changed, err)
 	}
 	lines := exchange(cat, sub, item, prices, to.quantity)
 	if len(lines) == 0 {
 		return s.out(a, sub) // it is as asked: a repeated request finds this
+	}
+	if changed != nil {
+		return nil, changed
 	}
 	params := &stripe.SubscriptionUpdateParams{Items: lines, ProrationBehavior: stripe.String("create_prorations")}
 	if to.more(cat, was) {

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"time"
 
@@ -21,7 +22,7 @@ func customerSubscription(from *living.Sources) *tree.Node {
 		Doc: `The subscription that counts for one customer, as Stripe's webhooks have told: its status, its period, its seats, and when a trial, a grace or the subscription itself ends. ` +
 			`Changing it goes to Stripe at once by /v1/billing; what the customer may do changes when Stripe's webhook has arrived, some seconds later. ` +
 			`A larger plan is paid for at once by the days that are left, a smaller one is credited on the next invoice. A cancellation at the period's end can be taken back until then; one at once can't. ` +
-			`Without Stripe's key in the program, a change is refused and says so.`,
+			`A change rests on what Stripe had when its preview was made: if somebody has changed status, plan, interval, seats or end since, it is refused and says what there is now. Without Stripe's key in the program, a change is refused and says so.`,
 		Synonyms: []string{
 			"plan change", "upgrade", "downgrade", "cancel", "cancellation", "renewal", "stripe subscription", "billing status", "trial", "grace period", "payment failed", "past due", "unsubscribe", "seats", "churn",
 		},
@@ -78,12 +79,25 @@ func seeSubscription(ctx context.Context, from *living.Sources, c *tree.Call) (t
 	return v, nil
 }
 
-// bill makes a request under /v1/billing, once however often it is repeated below.
-func bill(ctx context.Context, api *client.Client, route string, body any) (s billing.SubscriptionView, err error) {
+// bill makes a request under /v1/billing, once however often it is repeated below, and only
+// if the subscription is as it was at a revision; empty for any.
+func bill(ctx context.Context, api *client.Client, route, revision string, body any) (s billing.SubscriptionView, err error) {
 	once := *api
 	once.Header = api.Header.Clone()
 	once.Header.Set("Idempotency-Key", rand.Text())
+	if revision != "" {
+		once.Header.Set("If-Match", strconv.Quote(revision))
+	}
 	err = once.Do(ctx, http.MethodPost, "/v1/billing/"+route, nil, body, &s)
+	return s, living.Away("the subscription", err)
+}
+
+// atStripe is the subscription that runs as Stripe has it; without a revision there is none.
+func atStripe(ctx context.Context, api *client.Client, id string) (s billing.SubscriptionView, err error) {
+	err = api.Get(ctx, "/v1/billing/subscription", url.Values{"customer": {id}}, &s)
+	if client.Status(err) == http.StatusNotFound {
+		err = nil
+	}
 	return s, living.Away("the subscription", err)
 }
 
@@ -101,10 +115,19 @@ func changeSubscription(ctx context.Context, from *living.Sources, c *tree.Call)
 	if err != nil {
 		return nil, err
 	}
-	s := one.Standing
+	s, cancelAt := one.Standing, one.Standing.CancelAt
+	interval := intervalOf(s.PeriodStart, s.PeriodEnd)
+	now, away := atStripe(ctx, api, id)
+	known := now.Revision != ""
+	if known { // what is known here is what webhooks have told
+		s.Subscription, s.Status, s.Plan, s.Quantity, s.PeriodEnd, interval, cancelAt = now.Subscription, now.Status, now.Plan, now.Quantity, now.PeriodEnd, now.Interval, now.CancelAt
+	}
 	change := &tree.Change{Affects: 1}
+	revision, done := now.Revision, false // after Do, that of what it has left
+	var as func(billing.SubscriptionView) bool
 	// What Stripe was asked for counts here when its webhook has come.
 	told := func(what string, is func(billing.SubscriptionView) bool) {
+		as = is
 		change.Holds = func(ctx context.Context) error {
 			now, err := getCustomer(ctx, api, id)
 			if err != nil {
@@ -119,16 +142,35 @@ func changeSubscription(ctx context.Context, from *living.Sources, c *tree.Call)
 	do := func(route string, body map[string]any) func(context.Context) (tree.Value, error) {
 		body["customer"] = id
 		return func(ctx context.Context) (tree.Value, error) {
-			after, err := bill(ctx, api, route, body)
+			if away != nil { // whatever is there would be overwritten
+				return tree.Value{}, away
+			}
+			after, err := bill(ctx, api, route, revision, body)
 			if err != nil {
 				return tree.Value{}, err
 			}
+			revision, done = after.Revision, true
 			return showChanged(after), nil
 		}
 	}
 	undo := func(route string, body map[string]any) {
 		body["customer"] = id
-		change.Undo = func(ctx context.Context) error { _, err := bill(ctx, api, route, body); return err }
+		change.Undo = func(ctx context.Context) error {
+			if away != nil {
+				return nil // nothing was done
+			}
+			if !done { // there was no answer: it is as it was, or as it should be, or somebody else's
+				now, err := atStripe(ctx, api, id)
+				if err != nil || now.Revision == revision {
+					return err
+				}
+				if now.EndedAt = now.CancelAt; as(now) {
+					revision = now.Revision
+				}
+			}
+			_, err := bill(ctx, api, route, revision, body)
+			return err
+		}
 	}
 	for _, key := range []string{"plan", "interval", "seats"} {
 		if c.Args.Get("do") != "change" && c.Args.Has(key) {
@@ -140,7 +182,7 @@ func changeSubscription(ctx context.Context, from *living.Sources, c *tree.Call)
 	}
 	switch c.Args.Get("do") {
 	case "reactivate":
-		if s.CancelAt.IsZero() && s.Subscription != "" {
+		if cancelAt.IsZero() && s.Subscription != "" {
 			return &tree.Change{Nothing: true, Does: []string{"The subscription of " + id + " is not canceled."}}, nil
 		}
 		change.Does = []string{"take the cancellation of " + id + "'s subscription back, so that it goes on past " + s.PeriodEnd.UTC().Format(time.DateOnly)}
@@ -156,28 +198,30 @@ func changeSubscription(ctx context.Context, from *living.Sources, c *tree.Call)
 			told("it has ended", func(v billing.SubscriptionView) bool { return v.Status == "canceled" })
 			break
 		}
-		if !s.CancelAt.IsZero() && s.CancelAt.After(c.Now()) {
-			return &tree.Change{Nothing: true, Does: []string{"The subscription of " + id + " ends at " + s.CancelAt.UTC().Format(time.RFC3339) + " already."}}, nil
+		if cancelAt.After(c.Now()) {
+			return &tree.Change{Nothing: true, Does: []string{"The subscription of " + id + " ends at " + cancelAt.UTC().Format(time.RFC3339) + " already."}}, nil
 		}
 		change.Does = []string{fmt.Sprintf("let the subscription %s of %s (%s) end with its period, at %s", s.Subscription, id, s.Plan, s.PeriodEnd.UTC().Format(time.DateOnly))}
 		change.Do = do("cancel", map[string]any{})
 		undo("reactivate", map[string]any{})
 		told("it ends", func(v billing.SubscriptionView) bool { return !v.EndedAt.IsZero() })
 	case "change":
-		err := planChange(ctx, c, api, change, one.Standing.Plan, one.Standing.Quantity, intervalOf(s.PeriodStart, s.PeriodEnd), do, undo, told)
-		// The way back leads to what Stripe has, which isn't always what counts here.
-		switch trial := s.Status == "trialing"; {
-		case err != nil || change.Nothing:
-		case one.Override != "":
-			change.Warnings = append(change.Warnings, "The operator has set the plan "+one.Override+", which stays: what Stripe has may be another.")
-			fallthrough
-		case s.Subscription == "", s.Status != "active" && s.Status != "past_due" && !trial, trial && c.Args.Has("interval"):
+		err := planChange(ctx, c, api, change, s.Plan, s.Quantity, interval, do, undo, told)
+		if err != nil || change.Nothing {
+			return change, err
+		}
+		if one.Override != "" {
+			change.Warnings = append(change.Warnings, "The operator has set the plan "+one.Override+", which stays.")
+		}
+		if !known || now.Plan == "" {
 			change.Undo, change.Final = nil, "what Stripe has now is not known here, so the way back isn't either"
 		}
-		return change, err
 	}
-	if s.Subscription == "" {
-		change.Warnings = append(change.Warnings, "No subscription of this customer is known here: Stripe is asked anyhow.")
+	switch {
+	case away != nil:
+		change.Warnings = append(change.Warnings, "Stripe can't be asked what it has, so this would be refused: "+away.Error())
+	case !known:
+		change.Warnings = append(change.Warnings, "Stripe has no subscription of this customer that runs: it is asked anyhow.")
 	}
 	return change, nil
 }

@@ -1,6 +1,8 @@
 package world_test
 
 import (
+	"context"
+	"net/http"
 	"strings"
 	"testing"
 	"time"
@@ -99,6 +101,90 @@ func TestSubscription(t *testing.T) {
 			t.Errorf("%s is taken", bad)
 		}
 	}
+}
+
+// What somebody changes at Stripe between the preview and its yes is not overwritten, and
+// neither is what comes between a change and its undoing.
+func TestSubscriptionChangedMeanwhile(t *testing.T) {
+	s := newShop(t)
+	s.customer("acme")
+	s.subscribe()
+	held := s.stripe.Objects("subscriptions")
+	elsewhere := func(quantity int) { // in Stripe's dashboard, before the program's next request
+		changed := false
+		s.stripe.Fail(func(stripetest.Request) *stripetest.Fault { // with Stripe's lock held
+			if changed {
+				return nil
+			}
+			changed = true
+			for _, sub := range held {
+				sub["items"].(stripetest.Object)["data"].([]stripetest.Object)[0]["quantity"] = quantity
+			}
+			return nil
+		})
+	}
+
+	shown := ""
+	s.Session.Yes, s.Session.Confirm = false, func(_ context.Context, p tree.Preview) (bool, error) {
+		shown = strings.Join(p.Does, " ")
+		elsewhere(7)
+		return true, nil
+	}
+	for _, what := range []string{"[do=change][plan=teams]", "[do=change][seats=2][rollback]", "[do=cancel]", "[do=cancel][now]"} {
+		elsewhere(1)
+		before := s.writes()
+		_, err := s.Run("world.customers.acme.subscription.refine" + what)
+		if kindOf(err) != agentese.KindFailed || !strings.Contains(err.Error(), "has changed at Stripe since then") || !strings.Contains(err.Error(), "7 of it") {
+			t.Errorf("%s: %v", what, err)
+		}
+		if last := s.Audit()[len(s.Audit())-1]; last.Outcome != "failed" {
+			t.Errorf("%s: the audit ends with %s", what, last.Outcome)
+		}
+		if n := s.writes(); n != before || shown == "" {
+			t.Errorf("%s: %d changes were sent after %q", what, n-before, shown)
+		}
+	}
+	// What the preview shows is what Stripe has, though no webhook has told of it.
+	s.Session.Yes = true
+	if v := s.Must("world.customers.acme.subscription.refine[do=change][seats=9][dry_run]"); !strings.Contains(v.Text, "seats 7 → 9") {
+		t.Errorf("the preview is %q", v.Text)
+	}
+	// A change that is not seen in time is taken back, unless it is somebody else's by then.
+	sent := s.writes()
+	s.stripe.Fail(func(r stripetest.Request) *stripetest.Fault {
+		if r.Method == http.MethodGet && r.Path == "/v1/subscriptions" && held[0]["items"].(stripetest.Object)["data"].([]stripetest.Object)[0]["quantity"] == int64(9) {
+			held[0]["status"] = "past_due"
+		}
+		return nil
+	})
+	_, err := s.Run("world.customers.acme.subscription.refine[do=change][seats=9][rollback=1s]")
+	if err == nil || !strings.Contains(err.Error(), "status past_due") || s.writes() != sent+1 {
+		t.Errorf("after %d changes: %v", s.writes()-sent, err)
+	}
+	// Where there was no answer, what was done is taken back.
+	s.stripe.Fail(func(r stripetest.Request) *stripetest.Fault {
+		if r.Method == http.MethodPost && r.Form.Get("items[0][quantity]") == "12" {
+			return &stripetest.Fault{Lose: true}
+		}
+		return nil
+	})
+	_, err = s.Run("world.customers.acme.subscription.refine[do=change][seats=12][rollback=1s]")
+	if last := s.Audit()[len(s.Audit())-1]; err == nil || last.Outcome != "undone" {
+		t.Errorf("the audit ends with %+v: %v", last, err)
+	}
+	if got := s.stripe.Objects("subscriptions")[0]["items"].(stripetest.Object)["data"].([]stripetest.Object)[0]["quantity"]; got != int64(9) {
+		t.Errorf("Stripe has %v seats, want 9 again", got)
+	}
+}
+
+// writes is how often Stripe was asked to change a subscription.
+func (s *shop) writes() (n int) {
+	for _, r := range s.stripe.Requests() {
+		if strings.HasPrefix(r.Path, "/v1/subscriptions/") && r.Method != http.MethodGet {
+			n++
+		}
+	}
+	return n
 }
 
 // Without Stripe's key the program's own answer says what to set.
