@@ -49,6 +49,10 @@ func (v *view) alertsNode() *tree.Node {
 				}
 				return out, nil
 			},
+			Text: func(name string) string {
+				s, _ := saas.Find(saas.Runbook, strings.ToLower(name))
+				return s.Title
+			},
 			Fold: true,
 			Node: v.alertNode(),
 		},

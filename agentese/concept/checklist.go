@@ -53,6 +53,14 @@ func (v *view) checklistNode() *tree.Node {
 				}
 				return out, nil
 			},
+			Text: func(name string) string {
+				l, err := list()
+				if err != nil {
+					return ""
+				}
+				i, _ := l.Item(name)
+				return i.Why + " " + strings.Join(i.Steps, " ")
+			},
 			Fold: true,
 			Node: &tree.Node{
 				Name: "item",

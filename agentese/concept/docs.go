@@ -51,6 +51,18 @@ func docsNode() *tree.Node {
 				}
 				return out, nil
 			},
+			Text: func(name string) string {
+				var titles []string
+				for _, p := range docPages() {
+					if p.name != name {
+						continue
+					}
+					for _, s := range p.sections {
+						titles = append(titles, saas.Plain(s.Title))
+					}
+				}
+				return strings.Join(titles, ". ")
+			},
 			Fold: true,
 			Node: &tree.Node{
 				Name: "page",

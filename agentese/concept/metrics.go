@@ -49,6 +49,7 @@ func (v *view) metricsNode() *tree.Node {
 				}
 				return out, nil
 			},
+			Text: func(string) string { return "" }, // the line says it all
 			Node: &tree.Node{
 				Name: "metric",
 				Line: "one metric: meaning, type, unit, labels, and its value now",

@@ -38,6 +38,13 @@ func runbookNode() *tree.Node {
 				}
 				return out, nil
 			},
+			Text: func(name string) string {
+				s, err := runbookSection(name)
+				if err != nil {
+					return ""
+				}
+				return saas.Plain(s.Body)
+			},
 			Open: true, // the other anchors of a section
 			Fold: true,
 			Node: &tree.Node{

@@ -97,8 +97,8 @@ func (b *built) value(p tree.Param, o *option, c *candidate, l *look, taken map[
 	return "", false
 }
 
-// word picks a value by its own word or by the lexicon's; of a change's values, if
-// none is asked for, the one of the most alike wording.
+// word picks a value by its own word or by the lexicon's; of what a change can't be without,
+// if none is asked for, the one of the most alike wording.
 func (b *built) word(p tree.Param, o *option, l *look) (string, bool) {
 	values := p.Values
 	if p.Kind == tree.Flag {
@@ -124,7 +124,7 @@ func (b *built) word(p tree.Param, o *option, l *look) (string, bool) {
 			best, most = v, x
 		}
 	}
-	if best == "" && len(p.Values) > 0 && o.changes {
+	if best == "" && len(p.Values) > 0 && o.changes && (p.Key == "do" || p.Required) {
 		for _, v := range p.Values {
 			if x := b.voted(p.Key, v, o, l); x > most {
 				best, most = v, x
@@ -263,8 +263,15 @@ func (q *question) about(r *reader) (string, bool) {
 	return "", false
 }
 
-// newName is a word that nobody knows, and so may be the name of what is to be made.
+// newName is the name of what is to be made: the word behind "called" or "named", however
+// it is known; else one that nobody knows.
 func (q *question) newName(r *reader) (string, bool) {
+	for i, t := range q.tokens[:max(0, len(q.tokens)-1)] {
+		next := q.tokens[i+1]
+		if (t.text == "called" || t.text == "named" || t.text == "name") && !stopWords[next.text] {
+			return strings.ToLower(q.text[next.from:next.to]), true
+		}
+	}
 	for i, t := range q.tokens {
 		if i > 0 && r.words.known[t.text] == 0 && !r.common(t.text) && !number(t.text) && len(t.text) > 2 {
 			return t.text, true
@@ -276,7 +283,7 @@ func (q *question) newName(r *reader) (string, bool) {
 // afterColon is what stands behind "note:" or "remember that".
 func (q *question) afterColon() (string, bool) {
 	low := strings.ToLower(q.text)
-	for _, mark := range []string{": ", " that ", "note to self, ", "remember "} {
+	for _, mark := range []string{": ", " that ", "note to self, ", "note to self ", "remember ", "jot down ", "write down "} {
 		if i := strings.Index(low, mark); i >= 0 && len(low) == len(q.text) {
 			if text := strings.TrimSpace(q.text[i+len(mark):]); text != "" {
 				return text, true

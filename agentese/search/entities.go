@@ -51,7 +51,11 @@ func newNames(t *tree.Tree, s *tree.Snapshot, samples []entity) *names {
 		}
 	}
 	for _, e := range samples {
-		n.add(e)
+		if number(e.name) {
+			n.numeric[e.kind] = true
+		} else {
+			n.add(e)
+		}
 	}
 	if s == nil {
 		return n
@@ -178,10 +182,15 @@ func (n *names) at(text string, ts []token, i int, common func(string) bool) ([]
 				return marked(known, 1, to == i+1 && common(form)), to
 			}
 		}
-		if to-i == 1 && len(n.numeric) > 0 && number(said) {
+		if to-i == 1 && end == to && len(n.numeric) > 0 && number(said) { // 12 of 12.400 is none
+			counted := i > 0 && countedWords[ts[i-1].stem] || ts[i].from > 0 && text[ts[i].from-1] == '#'
 			var out []entity
 			for kind := range n.numeric {
-				out = append(out, entity{kind: kind, name: said, share: 0.5, weak: true})
+				e := entity{kind: kind, name: said, share: 0.5, weak: true}
+				if counted {
+					e.share, e.weak = 1, false
+				}
+				out = append(out, e)
 			}
 			slices.SortFunc(out, func(a, b entity) int { return strings.Compare(a.kind, b.kind) })
 			return out, to
@@ -189,7 +198,9 @@ func (n *names) at(text string, ts []token, i int, common func(string) bool) ([]
 		if id(said) && len(n.open) > 0 {
 			var out []entity
 			for _, kind := range n.open {
-				out = append(out, entity{kind: kind, name: text[ts[i].from:ts[to-1].to], share: 0.9})
+				if !n.numeric[kind] {
+					out = append(out, entity{kind: kind, name: text[ts[i].from:ts[to-1].to], share: 0.9})
+				}
 			}
 			return out, to
 		}
@@ -220,6 +231,9 @@ func (n *names) at(text string, ts []token, i int, common func(string) bool) ([]
 	return marked(n.exact[bestAt], 1-float64(best)/float64(len(said)), false), end
 }
 
+// countedWords are those that say that the number behind them is a name: letter 41.
+var countedWords = set("letter deadletter number no nr seq sequenc num id dlq reject poison corps")
+
 // joined says whether what stands between two words joins them to one name.
 func joined(between string) bool {
 	return between == "-" || between == "_" || between == ":" || between == "."
@@ -233,12 +247,16 @@ func marked(known []entity, share float64, weak bool) []entity {
 	return out
 }
 
-// id says whether a word looks like the id of an event: evt_1QxYz9AbC, req-7f3a, a UUID.
+// id says whether a word looks like the id of an event: evt_1QxYz9AbC, req-7f3a, a UUID,
+// a ULID.
 func id(w string) bool {
 	if strings.HasPrefix(w, "evt_") && len(w) > 5 {
 		return true
 	}
 	letters := strings.IndexFunc(w, unicode.IsLetter) >= 0
+	if len(w) >= 16 && letters && strings.IndexFunc(w, func(r rune) bool { return r >= '0' && r <= '9' }) >= 0 && strings.IndexFunc(w, func(r rune) bool { return !isWord(r) }) < 0 {
+		return true
+	}
 	return len(w) >= 6 && letters && digits(w) && strings.ContainsAny(w, "-_") && !strings.ContainsAny(w, ".")
 }
 

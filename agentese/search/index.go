@@ -35,6 +35,7 @@ type sample struct {
 	terms   []weighted
 	norm    float64
 	options []int
+	choices []int           // of options, for the model
 	exprs   []agentese.Step // of options; empty steps of asks and synonyms
 	weight  float64
 	order   int
@@ -44,6 +45,12 @@ type sample struct {
 type weighted struct {
 	term   int
 	weight float64
+}
+
+// weighed is a wording with how much a term weighs in it.
+type weighed struct {
+	wording int32
+	weight  float32
 }
 
 // built is what an index knows of a tree. It doesn't change.
@@ -61,7 +68,8 @@ type built struct {
 	texts    []postings // BM25F over what stands at each option
 	nodeText []postings // and at each node
 	wordings []sample
-	byTerm   [][]int32 // wordings by term
+	byTerm   [][]weighed // wordings by term
+	choices  *choices
 	model    *model
 }
 
@@ -104,13 +112,14 @@ func build(t *tree.Tree, known []Wording) *built {
 	}
 	b.collectSamples(known)
 	lex := newLexicon(lexiconText)
-	b.reader = &reader{lexicon: lex, words: newVocabulary(b.vocabulary(lex, known))}
+	written := documented(b.nodes)
+	b.reader = &reader{lexicon: lex, words: newVocabulary(b.vocabulary(lex, known, written))}
 	static := map[string]bool{}
 	for _, p := range t.Places() {
 		static[p.Node.Name] = true
 	}
 	b.reader.common = func(w string) bool { return stopWords[w] || lex.words[w] || static[w] }
-	b.index(known)
+	b.index(known, written)
 	b.model = train(b)
 	return b
 }
@@ -138,9 +147,7 @@ func (b *built) collectSamples(known []Wording) {
 	take := func(expr string) {
 		if _, _, live, ok := b.locate(expr); ok {
 			for kind, name := range live {
-				if !number(name) {
-					b.samples = append(b.samples, entity{kind: kind, name: name})
-				}
+				b.samples = append(b.samples, entity{kind: kind, name: name})
 			}
 		}
 	}
@@ -161,7 +168,7 @@ func (b *built) collectSamples(known []Wording) {
 
 // vocabulary is all words that the tree, the lexicon and the wordings have, but for
 // those that stand in one wording only: they may be mistakes.
-func (b *built) vocabulary(lex *lexicon, known []Wording) map[string]int {
+func (b *built) vocabulary(lex *lexicon, known []Wording, written []toldName) map[string]int {
 	words := map[string]int{}
 	add := func(s string, n int) {
 		for _, t := range tokens(s) {
@@ -191,6 +198,10 @@ func (b *built) vocabulary(lex *lexicon, known []Wording) map[string]int {
 			}
 		}
 	}
+	for _, t := range written {
+		add(t.line, 2)
+		add(t.text, 1)
+	}
 	seen := map[string]int{}
 	for _, w := range known {
 		for _, t := range tokens(w.Question) {
@@ -216,17 +227,26 @@ func (b *built) number(t string) int {
 }
 
 // index makes the texts, the wordings and what the words of them weigh.
-func (b *built) index(known []Wording) {
+func (b *built) index(known []Wording, written []toldName) {
 	n := newNames(b.tree, nil, b.samples)
 	at := time.Unix(0, 0).UTC()
 	read := func(s string) []term { return b.reader.read(bare(s), n, at).terms }
+	b.choices = newChoices(b, known, written)
 	type text map[int]float64
-	texts, nodes := make([]text, len(b.options)), make([]text, len(b.nodes))
+	texts, nodes, told := make([]text, len(b.options)), make([]text, len(b.nodes)), make([]text, len(b.choices.told))
 	add := func(to text, s string, weight float64) {
 		for _, t := range read(s) {
 			if !strings.Contains(t.text, " ") { // pairs only count between wordings
 				to[b.number(t.text)] += weight * t.weight
 			}
+		}
+	}
+	for i, t := range b.choices.told {
+		told[i] = text{}
+		add(told[i], strings.Join(nameWords(t.name), " "), fields.name)
+		add(told[i], t.line, fields.line)
+		for part := range strings.SplitSeq(t.text, ". ") { // a question's bounds are not a text's
+			add(told[i], part, fields.doc)
 		}
 	}
 	for i, p := range b.nodes {
@@ -253,44 +273,51 @@ func (b *built) index(known []Wording) {
 			terms := read(a)
 			add(texts[i], a, fields.ask)
 			add(nodes[o.node], a, fields.ask*0.5)
-			b.sample(terms, []int{i}, nil, 1)
+			b.sample(terms, []int{i}, nil, nil, 1)
 		}
 		for _, e := range o.afford.Examples {
 			add(texts[i], e.Line, fields.example)
-			b.sample(read(e.Line), []int{i}, nil, 0.8)
+			b.sample(read(e.Line), []int{i}, nil, nil, 0.8)
 		}
 		for _, q := range o.afford.Params {
 			add(texts[i], q.Line, fields.param)
 		}
 		if o.afford.Aspect == agentese.Manifest {
 			for _, s := range o.place.Node.Synonyms {
-				b.sample(read(s), []int{i}, nil, 0.7)
+				b.sample(read(s), []int{i}, nil, nil, 0.7)
 			}
 		}
 	}
 	for _, w := range known {
-		var options []int
+		var options, choices []int
 		var steps []agentese.Step
+		q := b.reader.read(w.Question, n, at)
 		for _, e := range w.Expected {
-			if o, step, _, ok := b.locate(e); ok {
+			if o, step, live, ok := b.locate(e); ok {
 				options, steps = append(options, o), append(steps, step)
+				choices = append(choices, b.choices.of(b, o, live, q))
 			}
 		}
 		if len(options) == 0 {
 			continue
 		}
-		terms := b.reader.read(w.Question, n, at).terms
 		for k, o := range options {
-			for _, t := range terms {
-				if !strings.Contains(t.text, " ") {
-					share := fields.ask / float64(k+1)
-					texts[o][b.number(t.text)] += share * t.weight
-					nodes[b.options[o].node][b.number(t.text)] += share * 0.5 * t.weight
+			t := b.choices.list[choices[k]].told
+			for _, term := range q.terms {
+				if strings.Contains(term.text, " ") {
+					continue
+				}
+				share := fields.ask / float64(k+1)
+				texts[o][b.number(term.text)] += share * term.weight
+				nodes[b.options[o].node][b.number(term.text)] += share * 0.5 * term.weight
+				if t >= 0 {
+					told[t][b.number(term.text)] += share * term.weight
 				}
 			}
 		}
-		b.sample(terms, options, steps, 1)
+		b.sample(q.terms, options, choices, steps, 1)
 	}
+	b.titles(read)
 	b.weigh()
 	freeze := func(in []text) []postings {
 		var total float64
@@ -313,7 +340,7 @@ func (b *built) index(known []Wording) {
 		}
 		return out
 	}
-	b.texts, b.nodeText = freeze(texts), freeze(nodes)
+	b.texts, b.nodeText, b.choices.text = freeze(texts), freeze(nodes), freeze(told)
 }
 
 // bare makes {customer} in a documented wording the kind's own word.
@@ -340,13 +367,19 @@ func (b *built) builtinWordings(i int, read func(string) []term) {
 	}
 	for _, c := range called {
 		for _, f := range forms {
-			b.sample(read(strings.ReplaceAll(f, "%", c)), []int{i}, nil, 0.3)
+			b.sample(read(strings.ReplaceAll(f, "%", c)), []int{i}, nil, nil, 0.3)
 		}
 	}
 }
 
-func (b *built) sample(terms []term, options []int, steps []agentese.Step, weight float64) {
-	s := sample{options: options, exprs: steps, weight: weight, order: len(b.wordings)}
+// sample adds a wording of options. Without choices they are the options' first.
+func (b *built) sample(terms []term, options, choices []int, steps []agentese.Step, weight float64) {
+	if choices == nil {
+		for _, o := range options {
+			choices = append(choices, b.choices.first[o])
+		}
+	}
+	s := sample{options: options, choices: choices, exprs: steps, weight: weight, order: len(b.wordings)}
 	for _, t := range terms {
 		s.terms = append(s.terms, weighted{b.number(t.text), t.weight})
 	}
@@ -366,13 +399,13 @@ func (b *built) weigh() {
 	for i := range b.idf {
 		b.idf[i] = math.Log(1+(total-df[i]+0.5)/(df[i]+0.5)) / math.Log(1+total)
 	}
-	b.byTerm = make([][]int32, len(b.terms))
+	b.byTerm = make([][]weighed, len(b.terms))
 	for i := range b.wordings {
 		s := &b.wordings[i]
 		for k, t := range s.terms {
 			s.terms[k].weight = t.weight * b.idf[t.term]
 			s.norm += s.terms[k].weight * s.terms[k].weight
-			b.byTerm[t.term] = append(b.byTerm[t.term], int32(i))
+			b.byTerm[t.term] = append(b.byTerm[t.term], weighed{int32(i), float32(s.terms[k].weight)})
 		}
 		s.norm = math.Sqrt(s.norm)
 	}
@@ -398,22 +431,14 @@ func (b *built) alike(v []weighted, norm float64) []float64 {
 	if norm == 0 {
 		return out
 	}
-	mine := make(map[int]float64, len(v))
 	for _, t := range v {
-		mine[t.term] = t.weight
+		for _, p := range b.byTerm[t.term] {
+			out[p.wording] += t.weight * float64(p.weight)
+		}
 	}
-	for _, t := range v {
-		for _, i := range b.byTerm[t.term] {
-			if out[i] == 0 {
-				s := &b.wordings[i]
-				var dot float64
-				for _, u := range s.terms {
-					dot += u.weight * mine[u.term]
-				}
-				if s.norm > 0 {
-					out[i] = max(1e-9, dot/(s.norm*norm))
-				}
-			}
+	for i, dot := range out {
+		if dot > 0 {
+			out[i] = dot / (b.wordings[i].norm * norm)
 		}
 	}
 	return out

@@ -26,6 +26,8 @@ const (
 	byValue           // words that ask for a value of a change
 	neighbours        // the share of the ten most alike wordings that mean this option
 	byNumber          // numbers that may be names, more if what they count is said
+	isTold            // it has a told name
+	byTold            // how well what is written of a told name fits
 	builtin           // define and affordances, of which no node says how they are asked for
 	features
 )
@@ -33,7 +35,7 @@ const (
 // What can't be learnt from single questions: the place where one is, and past use.
 const (
 	placeWeight = 0.5
-	pastWeight  = 6
+	pastWeight  = 12
 )
 
 // candidate is an option with its live names.
@@ -50,9 +52,10 @@ type look struct {
 	q          *question
 	v          []weighted
 	alike      []float64
-	judged     []float64
+	judged     []float64 // by choice
 	text       []float64
 	nodeText   []float64
+	toldText   []float64
 	wording    []float64
 	node       []float64
 	neighbours []float64
@@ -73,6 +76,8 @@ func (b *built) look(q *question, n *names) *look {
 	l.alike = b.alike(l.v, norm)
 	l.judged = b.model.judge(b, l.v, norm)
 	l.text, l.nodeText = score(b.texts, l.v), score(b.nodeText, l.v)
+	l.toldText = score(b.choices.text, l.v)
+	scale(l.toldText)
 	scale(l.text)
 	scale(l.nodeText)
 	l.wording, l.node, l.neighbours = make([]float64, len(b.options)), make([]float64, len(b.nodes)), make([]float64, len(b.options))
@@ -90,7 +95,7 @@ func (b *built) look(q *question, n *names) *look {
 		}
 		best = append(best, likely{i, x})
 	}
-	slices.SortFunc(best, func(a, b likely) int { return cmp.Or(cmp.Compare(b.x, a.x), cmp.Compare(a.i, b.i)) })
+	best = nearest(best)
 	l.best = best
 	var total float64
 	for _, e := range best[:min(10, len(best))] {
@@ -139,6 +144,18 @@ func (b *built) look(q *question, n *names) *look {
 	return l
 }
 
+// nearest sorts wordings, the most alike first, and leaves out those that are hardly
+// alike: a short question has a word in common with thousands.
+func nearest(all []likely) []likely {
+	var top float64
+	for _, e := range all {
+		top = max(top, e.x)
+	}
+	all = slices.DeleteFunc(all, func(e likely) bool { return e.x < top/8 })
+	slices.SortFunc(all, func(a, b likely) int { return cmp.Or(cmp.Compare(b.x, a.x), cmp.Compare(a.i, b.i)) })
+	return all
+}
+
 // relatives are the words that mean nearly the same as one of the question.
 func (b *built) relatives(q *question) map[string]bool {
 	out := map[string]bool{}
@@ -158,6 +175,9 @@ func (b *built) weightOf(stem string) float64 {
 }
 
 func scale(x []float64) {
+	if len(x) == 0 {
+		return
+	}
 	if top := slices.Max(x); top > 0 {
 		for i := range x {
 			x[i] /= top
@@ -169,7 +189,7 @@ func scale(x []float64) {
 func (b *built) candidates(l *look, n *names) []candidate {
 	var out []candidate
 	for i := range b.options {
-		for _, names := range b.assign(&b.options[i], l, n) {
+		for _, names := range b.assign(i, l, n) {
 			out = append(out, b.candidate(i, names, l))
 		}
 	}
@@ -177,8 +197,9 @@ func (b *built) candidates(l *look, n *names) []candidate {
 }
 
 // assign gives the ways in which the question's names fill an option's path, at most
-// three.
-func (b *built) assign(o *option, l *look, n *names) []map[string]entity {
+// maxAssigned.
+func (b *built) assign(i int, l *look, n *names) []map[string]entity {
+	o := &b.options[i]
 	if len(o.slots) == 0 {
 		return []map[string]entity{nil}
 	}
@@ -192,6 +213,11 @@ func (b *built) assign(o *option, l *look, n *names) []map[string]entity {
 	if len(found) == 0 || slices.IndexFunc(found, func(e entity) bool { return !e.weak }) < 0 {
 		for _, e := range l.told {
 			if e.kind == last {
+				found = append(found, e)
+			}
+		}
+		for _, e := range b.likeliest(i, l, n) {
+			if !slices.ContainsFunc(found, func(f entity) bool { return f.kind == e.kind && f.name == e.name }) {
 				found = append(found, e)
 			}
 		}
@@ -210,7 +236,7 @@ func (b *built) assign(o *option, l *look, n *names) []map[string]entity {
 				names[above] = entity{kind: above, name: e.above[above], share: 0.3, weak: true}
 			}
 		}
-		if fits && len(out) < 4 {
+		if fits && len(out) < maxAssigned {
 			out = append(out, names)
 		}
 	}
@@ -226,11 +252,48 @@ func (b *built) assign(o *option, l *look, n *names) []map[string]entity {
 	return out
 }
 
+// maxAssigned bounds the candidates of an option.
+const maxAssigned = 8
+
+// maxLikely bounds the names that are told by words alone.
+const maxLikely = 5
+
+// likeliest are the told names that an option is likeliest to be meant with, maxLikely at
+// most, of those that there are.
+func (b *built) likeliest(option int, l *look, n *names) []entity {
+	kind := b.options[option].tells()
+	if kind == "" {
+		return nil
+	}
+	var best []likely
+	for c := b.choices.first[option] + 1; c < len(b.choices.list) && b.choices.list[c].option == option; c++ {
+		t := b.choices.list[c].told
+		if e := b.choices.told[t]; e.documented || n.tells(e.kind, e.name) {
+			best = append(best, likely{t, l.judged[c] + 3*l.toldText[t]})
+		}
+	}
+	slices.SortFunc(best, func(a, b likely) int { return cmp.Or(cmp.Compare(b.x, a.x), cmp.Compare(a.i, b.i)) })
+	var out []entity
+	for _, t := range best[:min(maxLikely, len(best))] {
+		out = append(out, entity{kind: b.choices.told[t.i].kind, name: b.choices.told[t.i].name, weak: true})
+	}
+	return out
+}
+
 func (b *built) candidate(i int, names map[string]entity, l *look) candidate {
 	o := &b.options[i]
 	c := candidate{option: i, names: names}
 	f := &c.features
-	f[byModel], f[byWording], f[byNode] = l.judged[i], l.wording[i], l.node[o.node]
+	chosen := b.choices.first[i]
+	if kind := o.tells(); kind != "" {
+		if e, ok := names[kind]; ok && e.weak {
+			chosen = b.choices.with(i, kind, e.name)
+			if t := b.choices.list[chosen].told; t >= 0 {
+				f[isTold], f[byTold] = 1, l.toldText[t]
+			}
+		}
+	}
+	f[byModel], f[byWording], f[byNode] = l.judged[chosen], l.wording[i], l.node[o.node]
 	f[byText], f[byNodeText], f[neighbours] = l.text[i], l.nodeText[o.node], l.neighbours[i]
 	for _, kind := range o.slots {
 		switch e, ok := names[kind]; {
@@ -284,8 +347,8 @@ func (b *built) candidate(i int, names map[string]entity, l *look) candidate {
 	return c
 }
 
-// numbered says how likely a number is the name of something: very, if the word before
-// it says what it counts.
+// numbered says how likely a number is the name of something: not, if it is part of a
+// time.
 func (b *built) numbered(e entity, q *question) float64 {
 	if e.from == 0 {
 		return 0.6
@@ -294,13 +357,6 @@ func (b *built) numbered(e entity, q *question) float64 {
 		if e.from >= s.from && e.from < s.to {
 			return -1
 		}
-	}
-	switch before := q.tokens[e.from-1].stem; before {
-	case "letter", "deadletter", "number", "no", "nr", "seq", "num", "id":
-		return 1.5
-	}
-	if e.from > 0 && q.tokens[e.from].from > 0 && q.text[q.tokens[e.from].from-1] == '#' {
-		return 1.5
 	}
 	return 0.6
 }

@@ -76,7 +76,10 @@ func TestWhySaysWhatMatched(t *testing.T) {
 
 func TestChangesAreNeverConfident(t *testing.T) {
 	x, tr := known(t), searchtest.Tree(t)
-	for _, w := range search.Known() {
+	for i, w := range search.Known() {
+		if i%11 != 0 { // a thousand of all paths
+			continue
+		}
 		for _, s := range find(x, w.Question) {
 			e, err := agentese.Parse(s.Expr)
 			if err != nil {

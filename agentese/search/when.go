@@ -52,7 +52,43 @@ var named = map[string]func(now time.Time) time.Duration{
 	"tonight":   func(time.Time) time.Duration { return 12 * time.Hour },
 	"today":     func(now time.Time) time.Duration { return now.Sub(now.Truncate(day)).Truncate(time.Hour) },
 	"weekend":   func(time.Time) time.Duration { return 3 * day },
+	"noon":      sinceHour(12),
+	"midday":    sinceHour(12),
+	"lunch":     sinceHour(12),
+	"lunchtime": sinceHour(12),
+	"midnight":  sinceHour(0),
+	"monday":    sinceDay(time.Monday),
+	"tuesday":   sinceDay(time.Tuesday),
+	"wednesday": sinceDay(time.Wednesday),
+	"thursday":  sinceDay(time.Thursday),
+	"friday":    sinceDay(time.Friday),
+	"saturday":  sinceDay(time.Saturday),
+	"sunday":    sinceDay(time.Sunday),
 }
+
+// sinceHour is the time since an hour of the day, the last time that it was.
+func sinceHour(hour int) func(time.Time) time.Duration {
+	return func(now time.Time) time.Duration {
+		d := now.Sub(now.Truncate(day).Add(time.Duration(hour) * time.Hour))
+		if d <= 0 {
+			d += day
+		}
+		return (d + time.Hour - 1).Truncate(time.Hour)
+	}
+}
+
+// sinceDay is the time since the last day of that name began; today's name is a week ago.
+func sinceDay(weekday time.Weekday) func(time.Time) time.Duration {
+	return func(now time.Time) time.Duration {
+		days := (int(now.Weekday()-weekday) + 7) % 7
+		if days == 0 {
+			days = 7
+		}
+		return (now.Sub(now.Truncate(day)) + time.Duration(days)*day + time.Hour - 1).Truncate(time.Hour)
+	}
+}
+
+var weekdays = set("monday tuesday wednesday thursday friday saturday sunday")
 
 // spans are the times in a question, at most four.
 func spans(ts []token, now time.Time) []span {
@@ -84,7 +120,22 @@ func spanAt(ts []token, i int, now time.Time) (span, int) {
 		if w == "yesterday" && (at(i-1) == "before" || at(i-1) == "day") {
 			return span{ago: 2 * day}, 1
 		}
-		return span{ago: max(time.Hour, f(now))}, 1
+		ago := max(time.Hour, f(now))
+		// "tuesday at 14:00": the hour is that day's.
+		if k := i + 1; weekdays[w] {
+			if at(k) == "at" {
+				k++
+			}
+			if k < len(ts) {
+				if h, n, ok := clock(ts, k); ok {
+					return span{ago: max(time.Hour, (ago - h).Truncate(time.Hour)), exact: true}, k - i + n
+				}
+			}
+		}
+		return span{ago: ago}, 1
+	}
+	if (w == "last" || w == "this" || w == "my") && at(i+1) == "shift" {
+		return span{ago: 8 * time.Hour}, 2
 	}
 	if unitWord, ok := map[string]time.Duration{"night": 12 * time.Hour, "evening": 18 * time.Hour, "week": 7 * day, "month": 30 * day, "hour": time.Hour, "day": day}[at(i+1)]; ok &&
 		(w == "last" || w == "past" || w == "this" && at(i+1) != "day") {

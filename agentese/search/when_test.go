@@ -33,6 +33,10 @@ func TestSpans(t *testing.T) {
 		"12.400 calls":                     nil,
 		"today":                            {"9h"},
 		"during the night, until ten days": {"10d"},
+		"since lunch":                      {"21h"},
+		"on thursday":                      {"57h"},
+		"on tuesday at 14:00":              {"91h"},
+		"what did the last shift do":       {"8h"},
 	} {
 		var got []string
 		for _, s := range spans(tokens(text), now) {

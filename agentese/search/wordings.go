@@ -1,7 +1,7 @@
 package search
 
 import (
-	_ "embed"
+	"embed"
 	"fmt"
 	"strings"
 )
@@ -12,8 +12,14 @@ import (
 //go:embed wordings.tsv
 var wordingsText string
 
-//go:embed asks.txt
-var asksText string
+// asksFiles are wordings beside those of the nodes: lines of an expression, a tab, and
+// questions that mean it, separated by " | ". Who wrote nodes.txt and more.txt knew the
+// tuning part of the evaluation; who wrote the fresh ones knew neither part of it.
+//
+//go:embed asks/*.txt
+var asksFiles embed.FS
+
+var fresh = []string{"machinery", "customers", "concepts"}
 
 // readAsks reads lines of an expression and its questions.
 func readAsks(text string) []Wording {
@@ -51,8 +57,25 @@ func ReadWordings(text string) ([]Wording, error) {
 	return out, nil
 }
 
-// Asks are the wordings of asks.txt.
-func Asks() []Wording { return readAsks(asksText) }
+// Asks are the wordings beside those of the nodes and of the evaluation's tuning part.
+func Asks() []Wording { return append(asks("nodes", "more"), FreshAsks()...) }
+
+// FreshAsks are those of Asks that were written by people who didn't know the
+// evaluation: what is found with them alone is not flattered.
+func FreshAsks() []Wording { return asks(fresh...) }
+
+// asks reads files of asks/. They are part of the program.
+func asks(names ...string) []Wording {
+	var out []Wording
+	for _, name := range names {
+		text, err := asksFiles.ReadFile("asks/" + name + ".txt")
+		if err != nil {
+			panic(err) // a test reads them all
+		}
+		out = append(out, readAsks(string(text))...)
+	}
+	return out
+}
 
 // Known are all wordings that are part of the program, besides those of the nodes.
 func Known() []Wording {
@@ -60,7 +83,7 @@ func Known() []Wording {
 	if err != nil {
 		return nil // a test reads them
 	}
-	return append(readAsks(asksText), known...)
+	return append(Asks(), known...)
 }
 
 // LexiconPhrases are the words, and words that stand together, of the lexicon.

@@ -78,6 +78,9 @@ var shortForms = map[string][]string{
 // commonest verbal endings: a heavier one joins words that mean different things here
 // (meter, metering and metric; count and counter).
 func stem(w string) string {
+	if root, ok := irregular[w]; ok {
+		w = root
+	}
 	n := len(w)
 	if n < 4 || !ascii(w) {
 		return w
@@ -105,6 +108,16 @@ func stem(w string) string {
 		w = w[:n-1]
 	}
 	return w
+}
+
+// irregular are forms that have not their verb's letters.
+var irregular = map[string]string{
+	"paid": "pay", "payed": "pay", "sent": "send", "lost": "lose", "broke": "break", "broken": "break", "ran": "run", "ate": "eat", "eaten": "eat",
+	"spoke": "speak", "spoken": "speak", "bought": "buy", "told": "tell", "kept": "keep", "began": "begin", "begun": "begin", "grew": "grow", "grown": "grow",
+	"woke": "wake", "woken": "wake", "fell": "fall", "fallen": "fall", "threw": "throw", "thrown": "throw", "wrote": "write", "written": "write",
+	"took": "take", "taken": "take", "rang": "ring", "rung": "ring", "rose": "rise", "risen": "rise", "spent": "spend", "left": "leave", "hid": "hide", "hidden": "hide",
+	"stole": "steal", "stolen": "steal", "froze": "freeze", "frozen": "freeze", "sold": "sell", "meant": "mean", "met": "meet", "knew": "know", "known": "know",
+	"shook": "shake", "stuck": "stick", "slept": "sleep", "built": "build", "drew": "draw", "drawn": "draw", "drank": "drink", "chose": "choose", "chosen": "choose",
 }
 
 func ascii(w string) bool {

@@ -62,6 +62,10 @@ type Live struct {
 
 	// Fold says that names are compared without regard to case (citizens).
 	Fold bool
+
+	// Text is what is written of a name, to be found by its words. Where there is one,
+	// the names are part of the program's documentation: List asks nobody.
+	Text func(name string) string
 }
 
 // Entry is one live name. Line says what a list shows beside it.

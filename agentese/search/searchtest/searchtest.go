@@ -146,11 +146,13 @@ func Live(t testing.TB) *tree.Snapshot {
 	}
 	s := &tree.Snapshot{Names: map[string][]tree.Entry{
 		"world.customers":                 entries("acme", "globex", "initech", "hooli", "umbrella"),
-		"world.plans":                     entries("free", "starter", "pro", "enterprise"),
-		"world.town":                      entries("springfield", "riverdale"),
+		"world.plans":                     entries("free", "starter", "pro", "teams", "enterprise"),
+		"world.town":                      entries("springfield", "riverdale", "smallville"),
 		"world.town.springfield.citizens": entries("Alice", "Bruno", "Clara"),
 		"world.town.riverdale.citizens":   entries("Alice", "Bruno", "Clara"),
+		"world.town.smallville.citizens":  entries("Alice", "Bruno", "Clara"),
 		"world.deadletter":                entries("40", "41", "42", "43", "44", "45"),
+		"world.kubernetes.pods":           entries("kgents-api-7d9f4c6b5-x2x9v", "kgents-sink-0", "kgents-sink-1", "nats-0", "nats-1", "nats-2", "redis-0"),
 		"world.kubernetes.deployments":    entries("kgents-api", "kgents-sink", "nats", "redis", "openmeter"),
 		"concept.alerts":                  entries(matches(t, "alerts/rules.yaml", `alert: (\w+)`)...),
 		"world.alerts":                    entries(matches(t, "alerts/rules.yaml", `alert: (\w+)`)...),
