@@ -188,6 +188,29 @@ func TestTerminalKeys(t *testing.T) {
 	}
 }
 
+// A terminal that can't be drawn on gets no escapes: it is asked for lines, a change is
+// confirmed, Ctrl-C at a line goes on with the next, and Ctrl-D ends the shell.
+func TestTerminalDumb(t *testing.T) {
+	x := startTerminal(t, t.TempDir(), "TERM=dumb")
+	x.expect("admin › ")
+	x.send("world.nats.manifest\n")
+	x.expect("NATS  ●")
+	x.expect("admin › ")
+	x.send("world.deadletter.refine[do=drop]\n")
+	x.expect("Type drop to do it › ")
+	x.send("drop\n")
+	x.expect("Done: drop")
+	x.expect("admin › ")
+	x.send("half\x03self.status.manifest\n")
+	x.expect("Status  ●")
+	x.expect("admin › ")
+	if strings.Contains(x.raw(), "\x1b") {
+		t.Errorf("there are escapes: %q", x.raw())
+	}
+	x.send("\x04")
+	x.expect("LEFT [drop]")
+}
+
 // Ctrl-Z where nobody could continue the program leaves it and the line as they are.
 func TestTerminalSuspendAlone(t *testing.T) {
 	x := startTerminal(t, t.TempDir())

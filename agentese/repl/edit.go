@@ -45,6 +45,8 @@ type editor struct {
 	grey     string
 	look     lookup
 	before   *xterm.State // of the terminal, while nobody reads
+	dumb     chan typed   // lines of a terminal that can't be drawn on; nil: it can
+	reads    bool         // somebody puts lines there
 
 	mu       sync.Mutex
 	pending  []note
@@ -209,6 +211,9 @@ func (e *editor) read(ctx context.Context) (string, error) {
 	}
 	e.flush()
 	e.leaving, e.look = false, lookup{}
+	if e.dumb != nil {
+		return e.readPlainly(ctx)
+	}
 	_, _ = io.WriteString(e.s.o.Out, e.room())
 	if e.question == "" && e.s.begun != "" {
 		e.rl.Keys.Feed(false, []rune(printable(e.s.begun))...)
@@ -357,6 +362,9 @@ func (s *Shell) Interactive(ctx context.Context) error {
 
 	e := newEditor(s)
 	e.before = before
+	if dumb := os.Getenv("TERM"); dumb == "" || dumb == "dumb" {
+		e.dumb = make(chan typed)
+	}
 	s.ask, s.session.Confirm = e.ask, s.confirm
 	s.screen = s.onScreen
 	s.greet()

@@ -82,6 +82,9 @@ func (s *Shell) show(line string, number int, out outcome) error {
 			b.WriteString(e.Render(line, s.style, s.width()))
 		}
 	} else if out.err != nil {
+		if s.width() > 0 {
+			b.WriteString("\r") // over the ^C that the terminal has shown
+		}
 		b.WriteString(s.style.Warn("stopped") + "\n")
 	}
 	_, err := io.WriteString(s.o.Out, b.String())

@@ -137,14 +137,19 @@ func (r *renderer) field(name, value, note string, paint func(string) string) {
 		return
 	}
 	lead := "  " + name + "  "
-	put := func(text string, paint func(string) string) {
+	below := strings.Repeat(" ", term.Width(lead))
+	put := func(text string, room int, paint func(string) string) {
 		for _, line := range term.Wrap(text, max(room, 1)) {
 			r.whole(lead + paint(line))
-			lead = strings.Repeat(" ", term.Width(lead))
+			lead = below
 		}
 	}
-	put(value, paint)
-	put(note, r.s.Faint)
+	put(value, room, paint)
+	if room < readableCell {
+		lead = "      "
+		below, room = lead, r.width-len(lead)
+	}
+	put(note, room, r.s.Faint)
 }
 
 // narrowest is how far a column is cut before the line is.

@@ -127,6 +127,11 @@ func TestRender(t *testing.T) {
 			"          kept in memory until",
 			"          Redis is back",
 		}},
+		{"a note where there is no room beside it", Value{Fields: []Field{{Name: "oldest waiting here", Value: time.Second, Note: "alert PipelineStalled past 5 minutes"}}}, 30, []string{
+			"  oldest waiting…  1s",
+			"      alert PipelineStalled",
+			"      past 5 minutes",
+		}},
 		{"what is there to be typed is never cut", Value{Next: []Example{
 			{"world.deadletter.refine[do=replay][reason=refused]", "replay what was refused"}, {"world.spool", "what waits"},
 		}}, 40, []string{
