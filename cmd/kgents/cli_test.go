@@ -410,7 +410,7 @@ func TestCompletion(t *testing.T) {
 		{[]string{"us"}, []string{"usage"}},
 		{[]string{"emit", ""}, []string{"stripe", "town", "usage"}},
 		{[]string{"usage", "--output", ""}, []string{"table", "json", "csv"}},
-		{[]string{"usage", "--meter", ""}, []string{"subscriptions_started", "payments", "payment_failures", "agent_tokens", "town_interactions", "api_requests", "canaries"}},
+		{[]string{"usage", "--meter", ""}, []string{"subscriptions_started", "subscription_changes", "subscriptions_ended", "payments", "payment_failures", "agent_tokens", "town_interactions", "api_requests", "canaries"}},
 		{[]string{"usage", "--customer", ""}, nil},
 		{[]string{"version", "--output", ""}, []string{"table", "json"}},
 		{[]string{"up", "--log-level", ""}, []string{"debug", "info", "warn", "error"}},

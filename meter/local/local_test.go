@@ -16,6 +16,7 @@ import (
 
 	"github.com/kgents/kgents/meter"
 	"github.com/kgents/kgents/meter/local"
+	"github.com/kgents/kgents/receive/stripe"
 )
 
 func count(t testing.TB, s *local.Store, slug string) float64 {
@@ -305,6 +306,8 @@ func TestDefaultMeters(t *testing.T) {
 	}
 	want := []string{
 		"subscriptions_started subscription.started UNIQUE_COUNT $.subscription_id 1",
+		"subscription_changes subscription.updated COUNT  1",
+		"subscriptions_ended subscription.ended UNIQUE_COUNT $.subscription_id 0",
 		"payments payment.success SUM $.amount 1",
 		"payment_failures payment.failed COUNT  1",
 		"agent_tokens agent.tokens SUM $.tokens 2",
@@ -314,6 +317,20 @@ func TestDefaultMeters(t *testing.T) {
 	}
 	if d := cmp.Diff(want, got); d != "" {
 		t.Errorf("default meters (-want +got):\n%s", d)
+	}
+}
+
+// What Stripe tells is counted by some default meter: an ordinary webhook must not make the
+// alert UncountedEvents fire.
+func TestWhatStripeTellsIsCounted(t *testing.T) {
+	counted := map[string]bool{}
+	for _, m := range local.DefaultMeters() {
+		counted[m.EventType] = true
+	}
+	for _, typ := range []string{stripe.Started, stripe.Updated, stripe.Ended, stripe.Succeeded, stripe.Failed} {
+		if !counted[typ] {
+			t.Errorf("no default meter counts %s", typ)
+		}
 	}
 }
 
