@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/kgents/kgents/agentese"
 	"github.com/kgents/kgents/agentese/search"
 )
 
@@ -41,6 +42,9 @@ func (s *Shell) mayAsk() bool { return !s.strict || s.o.AskModel }
 // asked, else by this machine alone. note tells that it was asked, or why it had no
 // say; each reason is told once.
 func (s *Shell) consult(ctx context.Context, q search.Query, may bool) (found []search.Suggestion, note string) {
+	if s.strict {
+		s.nameAll(ctx, agentese.Expression{}) // nobody has asked for the live names yet
+	}
 	if s.o.Model == nil || !may || !spoken(q.Text) {
 		return s.search.Find(ctx, q), ""
 	}

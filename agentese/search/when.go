@@ -137,6 +137,10 @@ func spanAt(ts []token, i int, now time.Time) (span, int) {
 	if (w == "last" || w == "this" || w == "my") && at(i+1) == "shift" {
 		return span{ago: 8 * time.Hour}, 2
 	}
+	if w == "this" && at(i+1) == "month" { // the calendar's: it is asked for where money is
+		first := now.Truncate(day).AddDate(0, 0, 1-now.Day())
+		return span{ago: max(time.Hour, (now.Sub(first) + time.Hour - 1).Truncate(time.Hour))}, 2
+	}
 	if unitWord, ok := map[string]time.Duration{"night": 12 * time.Hour, "evening": 18 * time.Hour, "week": 7 * day, "month": 30 * day, "hour": time.Hour, "day": day}[at(i+1)]; ok &&
 		(w == "last" || w == "past" || w == "this" && at(i+1) != "day") {
 		return span{ago: unitWord}, 2

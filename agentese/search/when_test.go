@@ -33,6 +33,7 @@ func TestSpans(t *testing.T) {
 		"12.400 calls":                     nil,
 		"today":                            {"9h"},
 		"during the night, until ten days": {"10d"},
+		"used this month":                  {"657h"},
 		"since lunch":                      {"21h"},
 		"on thursday":                      {"57h"},
 		"on tuesday at 14:00":              {"91h"},

@@ -2,6 +2,9 @@ package main
 
 import (
 	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -62,5 +65,24 @@ func TestReplJSON(t *testing.T) {
 	}
 	if d.Error.Kind != "path not found" || d.Input[d.Error.Pos:d.Error.End] != "manfest" {
 		t.Errorf("%+v", d)
+	}
+}
+
+// Words in a script have the live names in them known, though nobody has asked for names
+// before: else "all dead letters of acme" would be all.
+func TestFindKnowsNames(t *testing.T) {
+	alone(t)
+	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/v1/customers" {
+			http.NotFound(w, r)
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		fmt.Fprint(w, `{"customers":[{"id":"zyxel-7","plan":"free","status":"active"}]}`)
+	}))
+	defer api.Close()
+	code, out, errs := kgents(t, "repl", "--url", api.URL, "--state", t.TempDir(), "-c", "find drop all dead letters of zyxel-7")
+	if code != 0 || !strings.Contains(out, "world.deadletter.refine[do=drop][customer=zyxel-7]") {
+		t.Errorf("code %d: %s%s", code, out, errs)
 	}
 }
