@@ -110,17 +110,19 @@ func TestAudit(t *testing.T) {
 	ask(made.Key, "POST", "/v1/town", `{"citizens":3}`, "poet", "world.town.create")
 	ask(apiKey, "POST", "/api/v1/events", `{"specversion":"1.0","id":"1","source":"s","type":"town.interaction","subject":"acme","data":{"town":"x","operation":"greet"}}`, "", "")
 	ask("kg_nobody", "DELETE", "/v1/customers/acme", "", "", "")
+	ask(apiKey, "POST", "/api/v1/reconcile?since=10m&settle=1s", "", "architect", "world.openmeter.reconciliation.manifest[since=10m]")
+	ask(apiKey, "POST", "/api/v1/reconcile?since=10m&settle=1s&fix=true", "", "architect", "world.openmeter.reconciliation.refine")
 
 	entries := p.history("?kind=change").Entries
 	var got []string
 	for _, e := range entries {
 		got = append(got, e.What+" | "+e.Who)
 	}
-	want := []string{"PATCH /v1/customers/acme | API_KEYS 1", "POST /v1/keys | API_KEYS 1", "POST /v1/customers | API_KEYS 1"}
+	want := []string{"POST /api/v1/reconcile | API_KEYS 1", "PATCH /v1/customers/acme | API_KEYS 1", "POST /v1/keys | API_KEYS 1", "POST /v1/customers | API_KEYS 1"}
 	if !slices.Equal(got, want) {
 		t.Fatalf("the changes are %q, want %q", got, want)
 	}
-	for i, detail := range []string{"OK (200), for acme", "Created (201), as " + strings.Repeat("o", 32), "Created (201), as architect, world.customer.create[\"acme\"]xxx"} {
+	for i, detail := range []string{"OK (200), as architect, world.openmeter.reconciliation.refine", "OK (200), for acme", "Created (201), as " + strings.Repeat("o", 32), "Created (201), as architect, world.customer.create[\"acme\"]xxx"} {
 		if !strings.HasPrefix(entries[i].Detail, detail) || len(entries[i].Detail) > 400 {
 			t.Errorf("the detail of %s is %q, want %q", got[i], entries[i].Detail, detail)
 		}
@@ -131,7 +133,7 @@ func TestAudit(t *testing.T) {
 			lines = append(lines, line)
 		}
 	}
-	if len(lines) != 4 { // the one that was refused too
+	if len(lines) != 5 { // the one that was refused too
 		t.Fatalf("the log has\n%s", strings.Join(lines, ""))
 	}
 	for i, words := range [][]string{
@@ -139,6 +141,7 @@ func TestAudit(t *testing.T) {
 		{`route="POST /v1/keys"`, "status=201", "observer=" + strings.Repeat("o", 32) + "\n"},
 		{"method=PATCH", `route="PATCH /v1/customers/{id}"`, "path=/v1/customers/acme", "customer=acme", "status=200"},
 		{"path=/v1/customers/nobody", "status=404"},
+		{"path=/api/v1/reconcile", "expression=world.openmeter.reconciliation.refine"},
 	} {
 		for _, word := range words {
 			if !strings.Contains(lines[i], word) {
