@@ -25,6 +25,11 @@ const (
 	// quiet is how long after the last answer no more are waited for.
 	quiet = time.Second
 
+	// first is how long is waited for the first answer: a server that is busy takes more
+	// than a second to tell of all its streams. Where nobody may answer, NATS says so at
+	// once.
+	first = 5 * time.Second
+
 	// maxServers bounds the answers that are taken.
 	maxServers = 64
 )
@@ -182,17 +187,18 @@ func AskServers(ctx context.Context, nc *nats.Conn, subject string, question []b
 		return why("NATS", err)
 	}
 	var names []string
-	size := 0
+	size, patience := 0, first
 	for size == 0 || len(names) < size {
-		wait, cancel := context.WithTimeout(ctx, quiet)
+		wait, cancel := context.WithTimeout(ctx, patience)
 		msg, err := sub.NextMsgWithContext(wait)
 		cancel()
 		if err != nil || len(names) == maxServers {
-			break // no more come
+			break // no more come, or there is nobody to answer
 		}
+		patience = quiet
 		name, of := read(msg.Data)
 		if name == "" || slices.Contains(names, name) {
-			continue // `no responders`, or a server of a kind that we don't know
+			continue // a server of a kind that we don't know
 		}
 		names = append(names, name)
 		size = max(size, of)
