@@ -71,6 +71,7 @@ func TestStem(t *testing.T) {
 	for _, same := range [][]string{
 		{"stop", "stops", "stopped", "stopping"}, {"reject", "rejected", "rejects"}, {"delay", "delays", "delayed"},
 		{"retry", "retries", "retried"}, {"flush", "flushes", "flushed"}, {"replay", "replays", "replayed", "replaying"}, {"queue", "queued", "queues"},
+		{"pay", "paid", "pays", "paying"}, {"grow", "grew", "grown"},
 	} {
 		for _, w := range same[1:] {
 			if stem(w) != stem(same[0]) {
