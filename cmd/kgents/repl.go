@@ -58,7 +58,8 @@ It starts also when nothing answers, and finds the system as soon as it does. A 
 (--script, - is standard input; -c; or lines that are piped in) stops at the first line
 that fails, with exit code 1; nothing in it is corrected, and a change needs [yes] or
 --yes. What is no terminal and has no script gets a snapshot. A mistake in the flags is
-exit code 2. NO_COLOR is respected.`,
+exit code 2. NO_COLOR takes the colour from what is shown; the menu of Tab and the grey
+rest of a line, which the line editor draws, keep theirs.`,
 		Example: `  kgents repl
   kgents repl -c world.manifest
   echo world.nats.manifest | kgents repl
@@ -85,7 +86,7 @@ exit code 2. NO_COLOR is respected.`,
 	fl.BoolVar(&f.keepGoing, "keep-going", false, "in a script: go on behind a line that fails")
 	fl.StringVar(&f.output, "output", "table", "table, or json: a JSON document for each line")
 	fl.BoolVar(&f.yes, "yes", false, "do changes without asking")
-	fl.BoolVar(&f.auto, "auto", false, "run what words surely mean, if it only looks, without asking")
+	fl.BoolVar(&f.auto, "auto", false, "run what words surely mean, if it only looks, without asking; not in a script")
 	fl.BoolVar(&f.restore, "restore", false, "take up the last session's observer, too, not only its place")
 	fl.Var(&f.state, "state", "directory for history, picks, notes and audit; else $XDG_STATE_HOME/kgents or ~/.local/state/kgents")
 	fl.BoolVar(&f.ambient, "ambient", false, "show a live view until q")
