@@ -81,7 +81,8 @@ func startTerminalOf(t *testing.T, columns uint16, state string, env ...string) 
 		t.Fatal(err)
 	}
 	x := &terminal{t: t, cmd: exec.Command(self), done: make(chan struct{})}
-	x.cmd.Env = []string{"REPL_TEST_STATE=" + state, "TERM=xterm-256color", "HOME=" + state, "INPUTRC=/dev/null"}
+	// Its temporary files are the test's, which removes them: nothing in it ends a test.
+	x.cmd.Env = []string{"REPL_TEST_STATE=" + state, "TERM=xterm-256color", "HOME=" + state, "INPUTRC=/dev/null", "TMPDIR=" + t.TempDir()}
 	x.cmd.Env = append(x.cmd.Env, env...)
 	file, tty, err := pty.Open()
 	if err != nil {
