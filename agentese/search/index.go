@@ -38,7 +38,6 @@ type sample struct {
 	choices []int           // of options, for the model
 	exprs   []agentese.Step // of options; empty steps of asks and synonyms
 	weight  float64
-	order   int
 }
 
 // weighted is a term by its number.
@@ -379,7 +378,7 @@ func (b *built) sample(terms []term, options, choices []int, steps []agentese.St
 			choices = append(choices, b.choices.first[o])
 		}
 	}
-	s := sample{options: options, choices: choices, exprs: steps, weight: weight, order: len(b.wordings)}
+	s := sample{options: options, choices: choices, exprs: steps, weight: weight}
 	for _, t := range terms {
 		s.terms = append(s.terms, weighted{b.number(t.text), t.weight})
 	}

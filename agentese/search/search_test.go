@@ -183,6 +183,33 @@ func TestKnownWordings(t *testing.T) {
 	}
 }
 
+// TestDocumentedNames sees to it that what the program documents is listed without asking
+// anybody, and says something of each name.
+func TestDocumentedNames(t *testing.T) {
+	kinds := map[string]int{}
+	for _, p := range searchtest.Tree(t).Places() {
+		live := p.Node.Live
+		if live == nil || live.Text == nil {
+			continue
+		}
+		entries, err := live.List(t.Context(), &tree.Call{})
+		if err != nil || len(entries) == 0 {
+			t.Errorf("%s lists %d names: %v", p.Pattern, len(entries), err)
+		}
+		for _, e := range entries {
+			if e.Line+live.Text(e.Name) == "" {
+				t.Errorf("%s: nothing is written of %s", p.Pattern, e.Name)
+			}
+		}
+		kinds[live.Node.Name] = len(entries)
+	}
+	for _, kind := range []string{"section", "alert", "item", "metric", "page"} {
+		if kinds[kind] == 0 {
+			t.Errorf("no %s is documented", kind)
+		}
+	}
+}
+
 func FuzzFind(f *testing.F) {
 	x := newIndex(f)
 	for _, s := range []string{"why are webhooks slow", "replay 42", "\xff\xfe", "a'b’c'", "evt_1QxYz9AbC's", "5h 99999999999999h 3am 99:99 14:00", "half an", "\u202eacme", strings.Repeat("acme ", 500), "dead letter #42: 50% of acme-globex.x_y"} {
